@@ -1,0 +1,17 @@
+"""What is searched: one file a question. `SPACES` is the index."""
+
+from __future__ import annotations
+
+from search_spaces import dropout_placement, embedding_size, l2, optimizer
+from search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
+
+__all__ = ["SPACES", "Space", "Suggest", "combine", "get_space", "grid", "read", "sample"]
+
+SPACES: dict[str, Space] = {
+    module.SPACE.name: module.SPACE for module in (dropout_placement, embedding_size, l2, optimizer)
+}
+
+
+def get_space(name: str) -> Space:
+    """The space of that name; raises UserError with the nearest name."""
+    return check_known(name, SPACES)

@@ -1,0 +1,29 @@
+"""What is trained: one file a model family, all on one small base. `LEARNERS` is the index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from data.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from trainables.learner import Learner
+
+__all__ = ["LEARNERS", "get_learner"]
+
+# By name, where the class is: PyTorch is imported when one is asked for, not to print help.
+LEARNERS: dict[str, str] = {
+    "matrix_factorization": "trainables.matrix_factorization:MatrixFactorization",
+    "ratings_net": "trainables.ratings_net:RatingsNet",
+}
+
+
+def get_learner(name: str) -> type[Learner[Any]]:
+    """The learner of that name; raises UserError with the nearest name."""
+    from importlib import import_module
+
+    if name not in LEARNERS:
+        raise UserError(f"no trainable is called '{name}'{nearest(name, LEARNERS)}")
+    module, _, attribute = LEARNERS[name].partition(":")
+    learner: type[Learner[Any]] = getattr(import_module(module), attribute)
+    return learner

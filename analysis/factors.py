@@ -1,0 +1,258 @@
+"""What a matrix factorisation learned about its items: the biases, and the factors' main axes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.errors import UserError
+from data.storage import Storage
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+__all__ = ["Components", "component_ends", "principal_components", "rank_by_bias", "scatter"]
+
+_TITLE_CHARS = 28
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#9A9A9A"
+
+
+@dataclass(frozen=True)
+class Components:
+    """The most rated items along the principal axes of their factors.
+
+    Attributes:
+        items: int[n], indices of the items, the most rated first.
+        projections: float[n, num_components], coordinates of those items, in the factors' units.
+        explained: float[num_components], the share of those items' variance along each axis.
+    """
+
+    items: np.ndarray
+    projections: np.ndarray
+    explained: np.ndarray
+
+
+def rank_by_bias(
+    bias: np.ndarray,
+    counts: np.ndarray,
+    titles: Sequence[str],
+    *,
+    most_rated: int = 2000,
+    top: int = 10,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The best and the worst liked items, other things (who rated them) being equal.
+
+    Args:
+        bias: float[num_items], in the rating's units (stars).
+        counts: int[num_items], training ratings of each item.
+        titles: num_items titles.
+        most_rated: how many of the most rated items to rank; those never rated are left out.
+        top: rows in each table.
+
+    Returns:
+        Best first and worst first: columns title, bias, num_ratings; the index is the item's.
+
+    Raises:
+        UserError: lengths differ, a bias is not finite, or nothing was rated.
+    """
+    import pandas as pd
+
+    items = _most_rated(bias, counts, titles, most_rated)
+    table = pd.DataFrame(
+        {"title": [titles[i] for i in items], "bias": bias[items], "num_ratings": counts[items]},
+        index=pd.Index(items, name="item"),
+    )
+    best = table.sort_values("bias", ascending=False, kind="stable")
+    worst = table.sort_values("bias", kind="stable")
+    return best.head(top), worst.head(top)
+
+
+def principal_components(
+    factors: np.ndarray, counts: np.ndarray, *, most_rated: int = 2000, num_components: int = 3
+) -> Components:
+    """Principal component analysis of the factors of the most rated items.
+
+    The sign of a principal axis is arbitrary; here its largest loading is positive, so that the
+    same factors give the same picture.
+
+    Args:
+        factors: float[num_items, d].
+        counts: int[num_items], training ratings of each item.
+        most_rated: how many of the most rated items to use; those never rated are left out.
+        num_components: axes to keep.
+
+    Raises:
+        UserError: fewer factors or rated items than components, lengths that differ, or factors
+            that are not finite.
+    """
+    from sklearn.decomposition import PCA
+
+    items = _most_rated(factors, counts, None, most_rated)
+    if min(factors.shape[1], len(items)) < num_components:
+        raise UserError(
+            f"{num_components} components need as many factors and rated items, but there are "
+            f"{factors.shape[1]} factors and {len(items)} items; ask for fewer components or "
+            "train with a larger num_factors"
+        )
+    pca = PCA(num_components, svd_solver="full")
+    projections = pca.fit_transform(factors[items].astype(np.float64))
+    largest = np.abs(pca.components_).argmax(axis=1)
+    signs = np.where(pca.components_[np.arange(num_components), largest] < 0, -1.0, 1.0)
+    return Components(items, projections * signs, pca.explained_variance_ratio_)
+
+
+def component_ends(components: Components, titles: Sequence[str], top: int = 10) -> pd.DataFrame:
+    """The items at both ends of each component.
+
+    Returns:
+        Columns component (from 1), end ("high" or "low"), title and projection, the most extreme
+        item first; the index is the item's.
+    """
+    import pandas as pd
+
+    rows = []
+    for number, values in enumerate(components.projections.T, start=1):
+        for end, order in (("high", np.argsort(-values, kind="stable")), ("low", values.argsort())):
+            for at in order[:top]:
+                item = int(components.items[at])
+                rows.append((item, number, end, titles[item], float(values[at])))
+    columns = ["item", "component", "end", "title", "projection"]
+    return pd.DataFrame(rows, columns=columns).set_index("item")
+
+
+def scatter(
+    path: Path,
+    components: Components,
+    titles: Sequence[str],
+    *,
+    axes: tuple[int, int] = (0, 2),
+    num_titles: int = 50,
+) -> None:
+    """Draws two components against each other as a PNG, the most rated items with their titles.
+
+    No two titles overlap: adjustText moves them apart, for a fixed number of steps rather than of
+    seconds, so that the picture is the same on every machine; titles of less rated items that
+    still overlap are left out.
+
+    Args:
+        path: the PNG file; an older one is replaced.
+        components: from `principal_components`.
+        titles: num_items titles; long ones are shortened.
+        axes: the components across and up, counted from 0.
+        num_titles: titles to show, if they fit.
+
+    Raises:
+        UserError: a component that was not computed.
+    """
+    num = components.projections.shape[1]
+    if not all(0 <= axis < num for axis in axes):
+        raise UserError(f"components {axes} of {num}: they count from 0 to {num - 1}")
+    figure = _figure(components, titles, axes, num_titles)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    figure.clear()
+    Storage(path.parent).write(path.name, buffer.getvalue())
+
+
+def _most_rated(
+    values: np.ndarray, counts: np.ndarray, titles: Sequence[str] | None, limit: int
+) -> np.ndarray:
+    """Indices of the rated items, the most rated first, equals in their order; checks inputs."""
+    lengths = {len(values), len(counts), len(counts) if titles is None else len(titles)}
+    if len(lengths) > 1:
+        raise UserError(
+            f"model and data differ: {len(values)} items in the model, {len(counts)} in the data"
+            + ("" if titles is None else f", {len(titles)} titles")
+            + "; use the data that the model was trained on"
+        )
+    items = np.argsort(-counts, kind="stable")[: max(limit, 0)]
+    items = items[counts[items] > 0]
+    if not len(items):
+        raise UserError("no item was rated; check the ratings that the counts come from")
+    if not np.isfinite(values[items]).all():
+        raise UserError("the model holds NaN or infinity: its training diverged; use another one")
+    return items
+
+
+def _figure(
+    components: Components, titles: Sequence[str], axes: tuple[int, int], num_titles: int
+) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 8.5), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    ax = figure.add_subplot()
+    points = components.projections[:, list(axes)]
+    named = points[:num_titles]
+    ax.scatter(*points[num_titles:].T, s=5, color=_GREY, alpha=0.5, linewidths=0)
+    ax.scatter(*named.T, s=16, color=_ORANGE, linewidths=0, zorder=3)
+    ax.margins(0.06)
+    ax.grid(color="0.92")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    short = [_shorten(titles[i]) for i in components.items[:num_titles]]
+    shares = [f"Component {a + 1} ({components.explained[a]:.1%} of the variance)" for a in axes]
+    ax.set(xlabel=f"{shares[0]}, in the factors' units", ylabel=f"{shares[1]}, same units")
+    if short:
+        runs = [
+            f"{s} runs from {short[v.argmin()]} to {short[v.argmax()]}"
+            for s, v in zip(shares, named.T, strict=True)
+        ]
+        ax.set_title("\n".join(runs), loc="left", fontsize=11, parse_math=False)
+        _label(ax, named, short)
+    return figure
+
+
+def _label(ax: Axes, points: np.ndarray, texts: Sequence[str]) -> None:
+    """Writes the texts near their points, the first ones surely, with thin lines to the points."""
+    from adjustText import adjust_text
+
+    figure: Any = ax.figure
+    figure.canvas.draw()
+    figure.set_layout_engine("none")
+    labels = [
+        ax.text(x, y, text, fontsize=8, parse_math=False, zorder=4)
+        for (x, y), text in zip(points, texts, strict=True)
+    ]
+    adjust_text(labels, ax=ax, iter_lim=300, expand=(1.05, 1.25), force_text=(0.2, 0.4))
+    for label, point in zip(_without_overlaps(labels), points, strict=True):
+        if label is not None:
+            _line(ax, label, point)
+
+
+def _without_overlaps(labels: Sequence[Text]) -> list[Text | None]:
+    """Removes each label whose box overlaps that of an earlier one; None in its place."""
+    kept: list[Text | None] = []
+    boxes: list[Any] = []
+    for label in labels:
+        box = label.get_window_extent()
+        overlaps = any(box.overlaps(other) for other in boxes)
+        if overlaps:
+            label.remove()
+        else:
+            boxes.append(box)
+        kept.append(None if overlaps else label)
+    return kept
+
+
+def _line(ax: Axes, label: Text, point: np.ndarray) -> None:
+    """A thin line from the point to the nearest place on the label's box."""
+    box = label.get_window_extent()
+    x, y = ax.transData.transform(point)
+    near = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))
+    end = ax.transData.inverted().transform(near)
+    ax.plot(*np.stack([point, end]).T, color=_BLUE, linewidth=0.5, alpha=0.7, zorder=2)
+
+
+def _shorten(title: str) -> str:
+    title = " ".join(str(title).split())
+    return title if len(title) <= _TITLE_CHARS else title[: _TITLE_CHARS - 1].rstrip(" ,") + "…"

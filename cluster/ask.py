@@ -1,0 +1,164 @@
+"""Questions to a trained recommender: predict, recommend, rank, factors. Answers speak of films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cluster.runs import SavedRun
+from data.errors import UserError
+from data.ratings import Ratings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trainables.matrix_factorization import MatrixFactorization
+    from trainables.ratings import RatingsLearner
+
+__all__ = ["draw_factors", "factor_ends", "predict", "rank", "recommend", "write_projector_files"]
+
+
+def predict(run: SavedRun, user: str, item: str) -> dict[str, Any]:
+    """The rating that a user would give an item, by raw ids, and the one given, if there is one.
+
+    Raises:
+        UserError: an id that the data do not have, or a run of another kind.
+    """
+    learner, ratings = _recommender(run)
+    u, i = _index(ratings, "user", user), _index(ratings, "item", item)
+    rated = ratings.interactions
+    given = rated.rating[(rated.user == u) & (rated.item == i)]
+    return {
+        "user": user,
+        "item": item,
+        "title": _titles(ratings)[i],
+        "predicted": float(_predict(learner, np.array([u]), np.array([i]))[0]),
+        "given": float(given[0]) if len(given) else None,
+    }
+
+
+def recommend(run: SavedRun, user: str, top: int) -> pd.DataFrame:
+    """The items that a user has not rated and would rate highest: item, title, predicted."""
+    import pandas as pd
+
+    learner, ratings = _recommender(run)
+    u = _index(ratings, "user", user)
+    rated = ratings.interactions.item[ratings.interactions.user == u]
+    unseen = np.setdiff1d(np.arange(ratings.num_items, dtype=np.int32), rated)
+    if not len(unseen):
+        raise UserError(f"user '{user}' has rated every item: there is nothing to recommend")
+    predicted = _predict(learner, np.full(len(unseen), u), unseen)
+    order = np.argsort(-predicted, kind="stable")[:top]
+    columns = {"item": ratings.item_ids[unseen], "title": _titles(ratings)[unseen]}
+    return pd.DataFrame({**columns, "predicted": predicted}).iloc[order].reset_index(drop=True)
+
+
+def rank(run: SavedRun, top: int, most_rated: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Top and bottom items by bias among the most rated: (best, worst)."""
+    from analysis.factors import rank_by_bias
+
+    learner, ratings = _factorization(run)
+    bias = _weights(learner, "item_bias")[:, 0]
+    return rank_by_bias(bias, _counts(ratings), _titles(ratings), most_rated=most_rated, top=top)
+
+
+def factor_ends(run: SavedRun, top: int) -> pd.DataFrame:
+    """Both ends of the first three principal components of the item factors."""
+    from analysis.factors import component_ends, principal_components
+
+    learner, ratings = _factorization(run)
+    components = principal_components(_weights(learner, "item"), _counts(ratings))
+    return component_ends(components, _titles(ratings), top=top)
+
+
+def draw_factors(run: SavedRun) -> Path:
+    """Draws the first and third component of the item factors, with titles, into the run."""
+    from analysis.factors import principal_components, scatter
+
+    learner, ratings = _factorization(run)
+    path = _local(run) / "pictures" / "factors.png"
+    path.parent.mkdir(exist_ok=True)
+    components = principal_components(_weights(learner, "item"), _counts(ratings))
+    scatter(path, components, _titles(ratings))
+    return path
+
+
+def write_projector_files(run: SavedRun) -> Path:
+    """Writes the item embeddings, with titles and genres, for TensorBoard's projector."""
+    from analysis.projector import write_projector
+
+    learner, ratings = _recommender(run)
+    genres = ratings.genres or ((),) * ratings.num_items
+    metadata = {
+        "title": _titles(ratings).tolist(),
+        "genres": [", ".join(g) for g in genres],
+        "ratings": [str(c) for c in _counts(ratings)],
+    }
+    folder = _local(run) / "best"
+    write_projector(folder, "items", _weights(learner, "item"), metadata)
+    return folder
+
+
+def _recommender(run: SavedRun) -> tuple[RatingsLearner[Any], Ratings]:
+    from trainables.ratings import RatingsLearner
+
+    learner = run.best_model()
+    if not isinstance(learner, RatingsLearner):
+        raise UserError(f"{run.storage.uri} is a run of {learner.name}, which rates nothing")
+    assert isinstance(run.dataset.info, Ratings)
+    return learner, run.dataset.info
+
+
+def _factorization(run: SavedRun) -> tuple[MatrixFactorization, Ratings]:
+    from trainables.matrix_factorization import MatrixFactorization
+
+    learner, ratings = _recommender(run)
+    if not isinstance(learner, MatrixFactorization):
+        raise UserError(
+            f"{run.storage.uri} is a run of {learner.name}; "
+            "this question is for a run of matrix_factorization"
+        )
+    return learner, ratings
+
+
+def _predict(learner: RatingsLearner[Any], user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    import torch
+
+    learner.model.eval()
+    with torch.inference_mode():
+        pairs = (torch.from_numpy(a.astype(np.int32)) for a in (user, item))
+        return learner.predict(*pairs).numpy()
+
+
+def _weights(learner: RatingsLearner[Any], table: str) -> np.ndarray:
+    weights = learner.model.state_dict().get(f"{table}.weight")
+    if weights is None:
+        raise UserError("the best configuration has biases=false: there are none to rank by")
+    return weights.numpy()
+
+
+def _counts(ratings: Ratings) -> np.ndarray:
+    return np.bincount(ratings.interactions.item, minlength=ratings.num_items)
+
+
+def _titles(ratings: Ratings) -> np.ndarray:
+    return ratings.item_ids if ratings.titles is None else ratings.titles
+
+
+def _index(ratings: Ratings, role: str, raw: str) -> int:
+    ids = ratings.user_ids if role == "user" else ratings.item_ids
+    found = np.flatnonzero(ids == str(raw))
+    if not len(found):
+        raise UserError(
+            f"{ratings.name} has no {role} '{raw}'; it has {len(ids):,}, from "
+            f"'{ids[0]}' to '{ids[-1]}'"
+        )
+    return int(found[0])
+
+
+def _local(run: SavedRun) -> Path:
+    if run.storage.local is None:
+        raise UserError(f"{run.storage.uri} is not on this machine; copy the run to a folder first")
+    return run.storage.local

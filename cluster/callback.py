@@ -1,0 +1,118 @@
+"""What happens in Ray Tune's loop, written down: ledger, TensorBoard, progress line."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray.tune import Callback, Stopper
+
+from analysis.tensorboard import TrialWriter
+from cluster.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
+from cluster.progress import Progress
+from data.storage import Storage
+from trainables.base import INDEX, trial_folder
+
+__all__ = ["Deadline", "RunCallback"]
+
+
+class Deadline(Stopper):
+    """Ends the search when its time is over, or when `stop()` was called; trials can go on later.
+
+    Args:
+        seconds: time from now; None for no limit.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self.expired = self.signalled = False
+
+    def stop(self) -> None:
+        """Ends the search at the next opportunity, because a signal asked for it."""
+        self.expired = self.signalled = True
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No single trial is stopped."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the time is over."""
+        if self._end is not None and time.monotonic() > self._end:
+            self.expired = True
+        return self.expired
+
+
+class RunCallback(Callback):
+    """Keeps the run's records while Ray Tune works.
+
+    Args:
+        ledger: where results and endings go.
+        storage: the run's folder, for the TensorBoard files.
+        progress: the progress line.
+        deadline: tells a trial that was stopped for good from one that is to go on later.
+    """
+
+    def __init__(
+        self, ledger: Ledger, storage: Storage, progress: Progress, deadline: Deadline
+    ) -> None:
+        self._ledger, self._storage = ledger, storage
+        self._progress, self._deadline = progress, deadline
+        self._writers: dict[int, TrialWriter] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Opens the trial's TensorBoard file."""
+        record = self._record(trial)
+        if self._storage.local is not None and record.index not in self._writers:
+            writer = TrialWriter(self._storage.local / trial_folder(record.index))
+            for result in record.history:
+                writer.scalars(result)
+            self._writers[record.index] = writer
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Writes an epoch down."""
+        record = self._record(trial)
+        if "failure" in result:
+            self._end(record, FAILED, result["failure"])
+            return
+        report = result["report"]
+        config = {k: v for k, v in trial.config.items() if k in record.config}
+        if config != record.config:
+            self._ledger.reconfigure(record.index, config)
+        if self._ledger.result(record.index, report) and record.index in self._writers:
+            self._writers[record.index].scalars(report)
+        if result.get("finished"):
+            self._end(record, FINISHED)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Writes down that the scheduler stopped a trial; one cut off by the clock goes on later."""
+        record = self._record(trial)
+        if record.status == RUNNING and not self._deadline.expired:
+            self._end(record, STOPPED)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Writes down a trial whose process died too often."""
+        lines = str(trial.get_error() or "the worker process died").strip().splitlines()
+        self._end(self._record(trial), FAILED, lines[-1].strip())
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Lets the progress line breathe."""
+        self._progress.update(self._ledger)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Closes what is open."""
+        for writer in self._writers.values():
+            writer.close()
+        self._ledger.flush()
+
+    def _record(self, trial: Any) -> TrialRecord:
+        return self._ledger.trials[int(trial.config[INDEX])]
+
+    def _end(self, record: TrialRecord, status: str, error: str = "") -> None:
+        # TensorBoard first: a trial that the ledger calls ended has its files whole.
+        writer = self._writers.pop(record.index, None)
+        if writer is not None:
+            best = record.best(self._ledger.metric, self._ledger.mode)
+            writer.finish(record.config, best or {}, self._ledger.metric)
+        self._ledger.end(record.index, status, error)

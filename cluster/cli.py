@@ -1,0 +1,53 @@
+"""The `raysweep` command. Thin: each command parses, validates and calls what does the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from cluster.commands import ask, data, doctor, search
+from data.errors import UserError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="raysweep",
+    help="Hyperparameter search and training on Ray: ratings, text, images.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for commands in (search, ask, doctor):
+    commands.register(app)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Runs the command line: 0 done, 1 a defect of ours, 2 an error that the user can mend."""
+    # A cluster's launcher exports OMP_NUM_THREADS=1; trials set their own number of threads.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
+    try:
+        app()
+    except UserError as error:
+        print(f"raysweep: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("raysweep: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        print(f"raysweep: {_explain(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _explain(error: OSError) -> str:
+    """A full disk or a forbidden folder is the user's to mend, and no traceback helps."""
+    where = f" ({error.filename})" if error.filename else ""
+    mend = {28: "; free some space and run the same command again"}.get(error.errno or 0, "")
+    return f"{error.strerror or error}{where}{mend}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands, by subject: search, ask, data, doctor."""

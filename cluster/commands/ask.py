@@ -1,0 +1,130 @@
+"""`raysweep predict`, `recommend`, `rank`, `factors` and `tensorboard`: what to do with a run."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cluster.commands.options import Json, Run, StorageRoot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["register"]
+
+Top = Annotated[int, typer.Option(help="How many.", min=1)]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (predict, recommend, rank, factors, tensorboard):
+        app.command()(command)
+
+
+def predict(
+    run: Run,
+    user: Annotated[str, typer.Option(help="The user's id, as in the data.")],
+    item: Annotated[str, typer.Option(help="The item's id, as in the data.")],
+    storage: StorageRoot = "runs",
+    json: Json = False,
+) -> None:
+    """Predict the rating that a user would give an item.
+
+    Example: raysweep predict RUN --user 196 --item 242
+    """
+    from cluster import ask
+    from cluster.runs import open_run
+
+    answer = ask.predict(open_run(run, storage), user, item)
+    if json:
+        print(json_module.dumps(answer))
+        return
+    given = "" if answer["given"] is None else f" (gave {answer['given']:g})"
+    print(f"user {user} would rate {answer['title']}: {answer['predicted']:.2f}{given}")
+
+
+def recommend(
+    run: Run,
+    user: Annotated[str, typer.Option(help="The user's id, as in the data.")],
+    top: Top = 10,
+    storage: StorageRoot = "runs",
+    json: Json = False,
+) -> None:
+    """Recommend the unseen items that a user would rate highest.
+
+    Example: raysweep recommend RUN --user 196 --top 10
+    """
+    from cluster import ask
+    from cluster.runs import open_run
+
+    _show({f"for user {user}": ask.recommend(open_run(run, storage), user, top)}, json)
+
+
+def rank(
+    run: Run,
+    top: Top = 10,
+    most_rated: Annotated[int, typer.Option(help="Rank only so many most rated.", min=2)] = 2000,
+    storage: StorageRoot = "runs",
+    json: Json = False,
+) -> None:
+    """Rank items by their bias: liked more, or less, than their raters explain."""
+    from cluster import ask
+    from cluster.runs import open_run
+
+    best, worst = ask.rank(open_run(run, storage), top, most_rated)
+    _show({"highest bias": best, "lowest bias": worst}, json)
+
+
+def factors(run: Run, top: Top = 10, storage: StorageRoot = "runs", json: Json = False) -> None:
+    """Explain the factors: both ends of three principal components, a picture, the projector."""
+    from cluster import ask
+    from cluster.runs import open_run
+
+    saved = open_run(run, storage)
+    ends = ask.factor_ends(saved, top)
+    _show({"principal components of the item factors": ends}, json)
+    if saved.storage.local is not None:
+        print(f"picture      {ask.draw_factors(saved)}", file=sys.stderr)
+        ask.write_projector_files(saved)
+        print(f"projector    raysweep tensorboard {saved.storage.uri}", file=sys.stderr)
+
+
+def tensorboard(
+    run: Run,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 6006,
+    storage: StorageRoot = "runs",
+) -> None:
+    """Show a run in TensorBoard: curves, HParams, projector."""
+    from cluster.runs import open_run
+    from data.errors import UserError
+
+    saved = open_run(run, storage)
+    if saved.storage.local is None:
+        raise UserError(f"{saved.storage.uri} is not on this machine; copy the run to a folder")
+    arguments = ["--logdir", str(saved.storage.local), "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *arguments])
+
+
+def _show(tables: dict[str, pd.DataFrame], as_json: bool) -> None:
+    if as_json:
+        records: dict[str, Any] = {k: t.to_dict(orient="records") for k, t in tables.items()}
+        print(json_module.dumps(records, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False)
+    for title, frame in tables.items():
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for column in frame.columns:
+            table.add_column(
+                str(column), justify="left" if frame[column].dtype == object else "right"
+            )
+        for row in frame.itertuples(index=False):
+            table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+        console.print(table)
+        console.print()

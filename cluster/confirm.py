@@ -1,0 +1,157 @@
+"""Confirming a search: the best configurations again, with fresh seeds, on the test set, once.
+
+A search's best validation figure is the luckiest of many; what it is worth shows on other seeds and
+on examples that chose nothing. The default configuration goes through the same, beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from cluster.ledger import TrialRecord
+from cluster.request import SearchRequest
+from cluster.runs import SavedRun
+from cluster.search import SearchResult, run_search
+from data.errors import UserError
+from trainables.base import load_best, trial_folder
+
+__all__ = ["Confirmation", "confirm_run", "mean_interval"]
+
+CONFIRM = "confirm.json"
+# Far from the seeds that searches are started with.
+_FIRST_SEED = 1000
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What the test set said.
+
+    Attributes:
+        rows: one dictionary a configuration: label, trial, config, and for each metric the values
+            by seed, their mean and the half-width of the 95% interval.
+        metric: the test metric that corresponds to the search's.
+        num_openings: how many times the test set of this run was opened, this time included.
+        path: the file that all this is written to.
+    """
+
+    rows: list[dict[str, Any]]
+    metric: str
+    num_openings: int
+    path: str
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half-width of its 95% interval by Student's t, for values [n], n >= 2."""
+    from scipy import stats
+
+    array = np.asarray(values, dtype=np.float64)
+    error = array.std(ddof=1) / np.sqrt(len(array))
+    return float(array.mean()), float(stats.t.ppf(0.975, len(array) - 1) * error)
+
+
+def confirm_run(
+    run: SavedRun, *, top: int, num_seeds: int, address: str | None = None, quiet: bool = False
+) -> Confirmation:
+    """Retrains the default and the `top` best configurations with `num_seeds` fresh seeds each.
+
+    Each is measured on the test set at its best epoch by validation. The same call again returns
+    what was written down.
+
+    Raises:
+        UserError: the run has no result yet, or the retraining was interrupted.
+    """
+    candidates = _candidates(run, top)
+    seeds = [_FIRST_SEED + run.request.seed * 100 + k for k in range(num_seeds)]
+    points = [{**t.config, "seed": s} for t in candidates for s in seeds]
+    request = SearchRequest(
+        task=run.request.task,
+        settings=points[0],
+        points=tuple(points[1:]),
+        data=run.request.data,
+        metric=run.request.metric,
+        scheduler="none",
+        searcher="random",
+        num_samples=len(points),
+        cpus=run.request.cpus,
+        gpus=run.request.gpus,
+    ).checked()
+    log = _read_log(run)
+    key = request.default_name()
+    if key not in log["results"]:
+        folder = run.storage / f"confirm/{key}"
+        result = run_search(request, folder, dataset=run.dataset, address=address, quiet=quiet)
+        if not result.complete:
+            raise UserError("the retraining was interrupted; the same command goes on with it")
+        log["results"][key] = _rows(run, candidates, result, num_seeds)
+        opening = {
+            "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": " ".join(["raysweep", *sys.argv[1:]]),
+            "trials": [t.index for t in candidates],
+            "num_seeds": num_seeds,
+        }
+        log["test_set_openings"].append(opening)
+        run.storage.write(CONFIRM, json.dumps(log, indent=1))
+    return Confirmation(
+        rows=log["results"][key],
+        metric=_test_name(run.request.metric),
+        num_openings=len(log["test_set_openings"]),
+        path=f"{run.storage.uri}/{CONFIRM}",
+    )
+
+
+def _candidates(run: SavedRun, top: int) -> list[TrialRecord]:
+    """The default first, then the best ones that are not the default."""
+    ranked = run.ledger.ranked()
+    if not ranked:
+        raise UserError(f"{run.storage.uri} has no trial with a result yet")
+    default = run.ledger.trials[0]
+    return [default, *[t for t in ranked[:top] if t is not default]]
+
+
+def _rows(
+    run: SavedRun, candidates: list[TrialRecord], result: SearchResult, num_seeds: int
+) -> list[dict[str, Any]]:
+    rows = []
+    for number, candidate in enumerate(candidates):
+        trials = result.ledger.trials[number * num_seeds : (number + 1) * num_seeds]
+        measured = [_measure(run, result, trial) for trial in trials]
+        row: dict[str, Any] = {
+            "label": "default" if candidate.index == 0 else f"trial {candidate.index}",
+            "trial": candidate.index,
+            "config": candidate.config,
+            "seeds": [t.config["seed"] for t in trials],
+        }
+        for name in measured[0]:
+            values = [m[name] for m in measured]
+            mean, half = mean_interval(values)
+            row[name] = {"values": values, "mean": mean, "interval_95": half}
+        rows.append(row)
+    return rows
+
+
+def _measure(run: SavedRun, result: SearchResult, trial: TrialRecord) -> dict[str, float]:
+    if trial.best(run.request.metric, run.request.mode) is None:
+        raise UserError(f"a retraining failed: {trial.error}; nothing was measured")
+    folder = result.storage / trial_folder(trial.index)
+    learner = load_best(run.request.learner, run.dataset.arrays, folder)
+    best = trial.best(run.request.metric, run.request.mode) or {}
+    validation = {k: v for k, v in best.items() if k.startswith("val_")}
+    return {**validation, **learner.test(run.dataset.test)}
+
+
+def _test_name(metric: str) -> str:
+    return metric.replace("val_", "test_", 1)
+
+
+def _read_log(run: SavedRun) -> dict[str, Any]:
+    try:
+        return dict(json.loads(run.storage.read(CONFIRM)))
+    except FileNotFoundError:
+        return {"test_set_openings": [], "results": {}}

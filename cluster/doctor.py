@@ -1,0 +1,163 @@
+"""What on this machine would make a job fail: each check with its finding and its mend."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.storage import Storage
+
+__all__ = ["Finding", "examine"]
+
+_MIN_DISK_GB, _MIN_SHM_GB, _MIN_MEMORY_GB = 2.0, 0.5, 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check.
+
+    Attributes:
+        name: what was looked at.
+        ok: True; False if jobs will fail; None if they may.
+        detail: what was found.
+        mend: what to do, where something is to be done.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+    mend: str = ""
+
+
+def examine(root: str) -> Iterator[Finding]:
+    """Looks at everything in turn, yielding each finding as it is made.
+
+    Args:
+        root: the folder or URI of all runs.
+    """
+    yield _python()
+    yield from _packages()
+    yield _memory()
+    yield _shared_memory()
+    yield _disk(root)
+    yield _guard("storage", lambda: _storage(root))
+    yield _gpu()
+    yield _guard("Ray", _ray)
+    yield _data()
+
+
+def _guard(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:
+        return Finding(name, False, f"{type(error).__name__}: {error}")
+
+
+def _python() -> Finding:
+    ok = (3, 10) <= sys.version_info[:2] < (3, 14)
+    mend = "" if ok else "use Python 3.10 to 3.13"
+    return Finding("Python", ok, sys.version.split()[0], mend)
+
+
+def _packages() -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
+    try:
+        wanted = [Requirement(r) for r in requires("raysweep") or []]
+    except PackageNotFoundError:
+        yield Finding("packages", False, "raysweep is not installed", "run `make install`")
+        return
+    for requirement in wanted:
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            yield Finding(requirement.name, False, "missing", f"pip install '{requirement}'")
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            yield Finding(requirement.name, False, found, f"pip install '{requirement}'")
+    yield Finding("packages", True, f"ray {version('ray')}, torch {version('torch')}")
+
+
+def _memory() -> Finding:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    free = memory.available / 1e9
+    ok = True if free > _MIN_MEMORY_GB else None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    detail = f"{free:.1f} of {memory.total / 1e9:.1f} GB free, {cores} cores"
+    return Finding("memory", ok, detail, "" if ok else "close something, or use --max-concurrent 1")
+
+
+def _shared_memory() -> Finding:
+    path = Path("/dev/shm")
+    if not path.exists():
+        return Finding("/dev/shm", None, "not there", "Ray will use the disk, which is slower")
+    free = shutil.disk_usage(path).free / 1e9
+    ok = True if free > _MIN_SHM_GB else None
+    mend = "" if ok else "in a container, start it with --shm-size=2g"
+    return Finding("/dev/shm", ok, f"{free:.1f} GB free", mend)
+
+
+def _disk(root: str) -> Finding:
+    storage = Storage(root)
+    places = {Path(tempfile.gettempdir())}
+    if storage.local is not None:
+        places.add(next(p for p in (storage.local, *storage.local.parents) if p.exists()))
+    free = {str(p): shutil.disk_usage(p).free / 1e9 for p in sorted(places)}
+    ok = min(free.values()) > _MIN_DISK_GB
+    detail = ", ".join(f"{gb:.0f} GB free on {p}" for p, gb in free.items())
+    return Finding("disk", ok, detail, "" if ok else "free some space, or move --storage, TMPDIR")
+
+
+def _storage(root: str) -> Finding:
+    storage, name = Storage(root), f".doctor-{os.getpid()}"
+    storage.write(name, b"raysweep")
+    content = storage.read(name)
+    if storage.local is not None:
+        (storage.local / name).unlink()
+    return Finding("storage", content == b"raysweep", f"{storage.uri} is writable and readable")
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding("GPU", True, "none; trials run on the CPU")
+    names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+    return Finding("GPU", True, f"{torch.cuda.device_count()} x {', '.join(names)}; use --gpus 1")
+
+
+def _ray() -> Finding:
+    from cluster.session import ray_session
+
+    start = time.perf_counter()
+    with ray_session() as ray:
+        answer: Any = ray.get(ray.remote(lambda: os.getpid()).remote(), timeout=60)
+        resources = ray.cluster_resources()
+    seconds = time.perf_counter() - start
+    ok = answer != os.getpid()
+    detail = f"a task ran in a session of {resources.get('CPU', 0):g} CPUs ({seconds:.1f} s)"
+    return Finding("Ray", ok, detail)
+
+
+def _data() -> Finding:
+    from data.sources import DATASETS, locate
+
+    try:
+        here = [name for name in DATASETS if locate(name)]
+    except UserError as error:
+        return Finding("data", False, str(error))
+    detail = f"at hand: {', '.join(here) or 'none'}"
+    return Finding("data", True if here else None, detail, "" if here else "raysweep data fetch …")

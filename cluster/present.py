@@ -1,0 +1,195 @@
+"""What the commands print: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from cluster.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
+from cluster.request import SearchRequest
+
+if TYPE_CHECKING:
+    from cluster.confirm import Confirmation
+    from cluster.search import SearchResult
+
+__all__ = ["print_confirmation", "print_lists", "print_search", "search_summary"]
+
+
+def search_summary(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
+    """A search as JSON-able values: run, counts, best and default."""
+    ledger = result.ledger
+    ranked = ledger.ranked()
+    counts = {s: sum(t.status == s for t in ledger) for s in (FINISHED, STOPPED, FAILED, RUNNING)}
+    return {
+        "run": result.storage.uri,
+        "task": request.task,
+        "spaces": list(request.spaces),
+        "metric": request.metric,
+        "mode": request.mode,
+        "complete": result.complete,
+        "num_trials": len(ledger),
+        "counts": counts,
+        "best": _trial(ledger, ranked[0]) if ranked else None,
+        "default": _trial(ledger, ledger.trials[0]) if len(ledger) else None,
+        "failures": [{"trial": t.index, "error": t.error} for t in ledger if t.status == FAILED],
+    }
+
+
+def _trial(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
+    best = trial.best(ledger.metric, ledger.mode) or {}
+    return {
+        "trial": trial.index,
+        "status": trial.status,
+        "metrics": best,
+        "params": trial.params,
+        "config": trial.config,
+    }
+
+
+def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool) -> None:
+    """Prints the outcome of `tune` or `train`, and draws the search's picture."""
+    summary = search_summary(request, result)
+    pictures = _draw(request, result) if request.spaces else []
+    if as_json:
+        print(json.dumps({**summary, "pictures": pictures}, default=str))
+        return
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"\n[bold]{result.dataset.description}[/]")
+    if summary["best"]:
+        console.print(_comparison(summary))
+    for failure in summary["failures"][:5]:
+        console.print(f"trial {failure['trial']} failed: {failure['error']}", markup=False)
+    console.print(_counts(summary["counts"]))
+    run = result.storage.uri
+    console.print(f"table        {run}/trials.parquet", markup=False)
+    console.print(f"best model   {run}/best", markup=False)
+    for picture in pictures:
+        console.print(f"picture      {picture}", markup=False)
+    console.print(f"TensorBoard  raysweep tensorboard {run}", markup=False)
+    if not result.complete:
+        console.print("\nInterrupted. The same command goes on where this one stopped.")
+    elif request.spaces:
+        console.print(f"next         raysweep confirm {run}", markup=False)
+
+
+def _comparison(summary: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    best, default = summary["best"], summary["default"]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column(f"best (trial {best['trial']})", justify="right")
+    table.add_column("default (trial 0)", justify="right")
+    table.add_row(
+        f"[bold]{summary['metric']}[/]", *(_metric(t, summary["metric"]) for t in (best, default))
+    )
+    table.add_row("at epoch", *(str(t["metrics"].get("epoch", "–")) for t in (best, default)))
+    for name, value in best["config"].items():
+        other = default["config"][name]
+        if value != other or name in best["params"]:
+            table.add_row(name, _value(value), _value(other))
+    return table
+
+
+def _metric(trial: dict[str, Any], metric: str) -> str:
+    value = trial["metrics"].get(metric)
+    return "failed" if value is None else f"{value:.4f}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(_value(v) for v in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    words = [f"{n} {status}" for status, n in counts.items() if n]
+    return f"{sum(counts.values())} trials: " + ", ".join(words)
+
+
+def _draw(request: SearchRequest, result: SearchResult) -> list[str]:
+    """The search's picture; kept beside the run where that is on this machine."""
+    folder = result.storage.local
+    if folder is None or not result.ledger.ranked():
+        return []
+    from analysis.search_plots import plot_search
+
+    table = result.ledger.table()
+    varied = [
+        name
+        for name in request.learner.config_class.names()
+        if name != "seed" and table[f"config.{name}"].astype(str).nunique() > 1
+    ]
+    path = folder / "pictures" / "search.png"
+    path.parent.mkdir(exist_ok=True)
+    plot_search(table, varied, request.metric, request.mode, path)
+    return [str(path), *_family_pictures(request, result)]
+
+
+def _family_pictures(request: SearchRequest, result: SearchResult) -> list[str]:
+    if request.task != "matrix_factorization":
+        return []
+    from cluster.ask import draw_factors
+    from cluster.runs import open_run
+
+    return [str(draw_factors(open_run(result.storage.uri, "")))]
+
+
+def print_confirmation(confirmation: Confirmation, *, as_json: bool) -> None:
+    """Prints mean ± 95% interval of every configuration on the test set."""
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "rows": confirmation.rows,
+                    "metric": confirmation.metric,
+                    "test_set_openings": confirmation.num_openings,
+                    "path": confirmation.path,
+                }
+            )
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False)
+    names = [n for n in confirmation.rows[0] if n.startswith(("val_", "test_"))]
+    names.sort(key=lambda n: (n != confirmation.metric, not n.startswith("test_")))
+    table = Table(box=None, pad_edge=False)
+    for name in ("configuration", "seeds", *names):
+        table.add_column(name, justify="right" if name != "configuration" else "left")
+    for row in confirmation.rows:
+        cells = [f"{row[n]['mean']:.4f} ± {row[n]['interval_95']:.4f}" for n in names]
+        table.add_row(row["label"], str(len(row["seeds"])), *cells)
+    console.print(table)
+    times = "once" if confirmation.num_openings == 1 else f"{confirmation.num_openings} times"
+    console.print(f"mean ± 95% interval; the test set was opened {times} for this run")
+    console.print(f"written to {confirmation.path}", markup=False)
+
+
+def print_lists() -> None:
+    """Prints every trainable with its fields, and every space with its question."""
+    import dataclasses
+
+    from rich.console import Console
+
+    from search_spaces import SPACES
+    from trainables import LEARNERS, get_learner
+
+    console = Console(highlight=False)
+    console.print("[bold]Search spaces[/]")
+    for space in SPACES.values():
+        console.print(f"  {space.name:20} {space.question} ({', '.join(space.ask)})")
+    for name in LEARNERS:
+        learner = get_learner(name)
+        console.print(
+            f"\n[bold]{name}[/]  {learner.summary}; chosen by {next(iter(learner.metrics))}"
+        )
+        for title, fields in (("--set", learner.config_class), ("--data", learner.data_class)):
+            for f in dataclasses.fields(fields):
+                default = "" if f.default is None else _value(f.default)
+                console.print(
+                    f"  {title} {f.name}={default}  [dim]{f.metadata['help']}[/]", soft_wrap=True
+                )

@@ -1,0 +1,91 @@
+"""The progress line: how far, the best so far beside the default, the time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from cluster.ledger import FAILED, RUNNING, STOPPED, Ledger
+
+__all__ = ["Progress"]
+
+_PERIOD_S = {True: 0.25, False: 10.0}
+
+
+class Progress:
+    """One line on standard error, rewritten on a terminal, now and then a new one elsewhere.
+
+    Args:
+        num_samples: trials in the whole run; None if the space decides.
+        quiet: print nothing.
+    """
+
+    def __init__(self, num_samples: int | None, *, quiet: bool = False) -> None:
+        self._total, self._quiet = num_samples, quiet
+        self._live = sys.stderr.isatty()
+        self._start = self._shown = time.monotonic()
+        self._text = ""
+        self._done_before: int | None = None
+        self._status: Any = None
+
+    def update(self, ledger: Ledger) -> None:
+        """Shows the ledger's state, at most a few times a second."""
+        if self._done_before is None:
+            self._done_before = len(ledger) - len(ledger.unfinished())
+        now = time.monotonic()
+        if self._quiet or now - self._shown < _PERIOD_S[self._live]:
+            return
+        self._shown = now
+        self._show(self._line(ledger))
+
+    def close(self) -> None:
+        """Ends the line."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def _show(self, text: str) -> None:
+        if not self._live:
+            if text != self._text:
+                print(text, file=sys.stderr, flush=True)
+            self._text = text
+            return
+        if self._status is None:
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status(text)
+            self._status.start()
+        self._status.update(text)
+
+    def _line(self, ledger: Ledger) -> str:
+        counts = {
+            status: sum(t.status == status for t in ledger) for status in (RUNNING, STOPPED, FAILED)
+        }
+        done = len(ledger) - counts[RUNNING]
+        parts = [f"{done}/{self._total or '?'} trials", f"{counts[RUNNING]} under way"]
+        parts += [f"{counts[s]} {s}" for s in (STOPPED, FAILED) if counts[s]]
+        ranked = ledger.ranked()
+        if ranked:
+            best = ranked[0].best(ledger.metric, ledger.mode) or {}
+            parts.append(
+                f"best {ledger.metric} {best[ledger.metric]:.4f} (trial {ranked[0].index})"
+            )
+            default = ledger.trials[0].best(ledger.metric, ledger.mode)
+            if default:
+                parts.append(f"default {default[ledger.metric]:.4f}")
+        parts.append(self._time(done))
+        return " · ".join(parts)
+
+    def _time(self, done: int) -> str:
+        spent = time.monotonic() - self._start
+        new = done - (self._done_before or 0)
+        if not self._total or new < 2 or done >= self._total:
+            return _clock(spent)
+        return f"{_clock(spent)}, about {_clock(spent / new * (self._total - done))} left"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

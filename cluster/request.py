@@ -1,0 +1,216 @@
+"""What was asked for: a search's whole request, checked before Ray starts, written into the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data.errors import UserError
+from data.storage import Storage
+from search_spaces import Suggest, combine, get_space
+from trainables import get_learner
+from trainables.learner import Learner, check_metric
+
+__all__ = ["EXPERIMENT", "SearchRequest", "read_experiment", "write_experiment"]
+
+EXPERIMENT = "experiment.yaml"
+_PACKAGES = ("raysweep", "ray", "torch", "numpy", "pandas", "pyarrow", "optuna", "tensorboard")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest:
+    """One search.
+
+    Attributes:
+        task: the trainable's name.
+        spaces: the names of the spaces searched together; empty to train one configuration.
+        settings: configuration fields that are fixed, by name (`--set`, `--epochs`).
+        data: fields of the trainable's data configuration.
+        searcher, scheduler: by name.
+        num_samples: trials in all, the default configuration among them; None for a whole grid.
+        metric: what trials are judged by; the trainable's own by default.
+        seed: of the searcher and, unless set, of the training.
+        cpus, gpus: of one trial.
+        grace_period, reduction_factor: of ASHA and HyperBand; epochs before the first comparison,
+            and one in how many goes on.
+        points: configurations to run instead of a search (`confirm` uses it).
+    """
+
+    task: str
+    spaces: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    searcher: str = "tpe"
+    scheduler: str = "asha"
+    num_samples: int | None = 40
+    metric: str = ""
+    seed: int = 0
+    cpus: float = 1
+    gpus: float = 0
+    grace_period: int = 0
+    reduction_factor: float = 3
+    points: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        limits = {"num_samples": 1, "cpus": 0.01, "gpus": 0, "seed": 0, "grace_period": 0}
+        for name, low in {**limits, "reduction_factor": 1.5}.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UserError(f"--{name.replace('_', '-')} {value} is too small; at least {low}")
+
+    @property
+    def learner(self) -> type[Learner[Any]]:
+        """The trainable's class."""
+        return get_learner(self.task)
+
+    @property
+    def mode(self) -> str:
+        """Whether the metric is to be small ("min") or large ("max")."""
+        return self.learner.metrics[self.metric]
+
+    def checked(self) -> SearchRequest:
+        """The same with every default filled in; refuses what is wrong, before Ray starts.
+
+        Raises:
+            UserError: an unknown name, a value out of range, a test metric, clashing spaces.
+        """
+        learner = self.learner
+        metric = check_metric(learner, self.metric or next(iter(learner.metrics)))
+        base = learner.config_class.create({"seed": self.seed, **self.settings})
+        data = learner.data_class.create(self.data)
+        grace = self.grace_period or max(1, base.epochs // 9)
+        request = dataclasses.replace(
+            self,
+            metric=metric,
+            settings=base.to_dict(),
+            data=data.to_dict(),
+            grace_period=grace,
+            spaces=tuple(self.spaces),
+        )
+        if self.spaces:
+            fields = _try_out(request.suggest())
+            clash = sorted(set(fields) & set(self.settings))
+            if clash:
+                raise UserError(
+                    f"--set {clash[0]}={self.settings[clash[0]]} fixes a field that the space "
+                    "searches; leave one of them out"
+                )
+        return request
+
+    def suggest(self) -> Suggest:
+        """The define-by-run function of all spaces together."""
+        config = self.config({})
+        return combine([get_space(s).bind(self.task, config) for s in self.spaces])
+
+    def config(self, fields: Mapping[str, Any]) -> Any:
+        """The whole configuration where a searcher chose `fields`."""
+        return self.learner.config_class.create({**self.settings, **fields})
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two requests the same search; a larger num_samples extends it."""
+        plain = json.loads(json.dumps(dataclasses.asdict(self), default=list))
+        del plain["num_samples"]
+        return dict(plain)
+
+    def default_name(self) -> str:
+        """A name that equal requests share, and others do not."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        what = "+".join(self.spaces) or "train"
+        return f"{self.task}-{what}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def _try_out(suggest: Suggest) -> dict[str, Any]:
+    from search_spaces import sample
+
+    return sample(suggest, 0)[1]
+
+
+def write_experiment(
+    storage: Storage, request: SearchRequest, fingerprint: str, description: str
+) -> None:
+    """Writes the request, or compares it with the one that the run was started with.
+
+    Raises:
+        UserError: the run exists and was asked for differently; the message shows the difference.
+    """
+    mine = {"request": request.identity(), "data_fingerprint": fingerprint}
+    if storage.exists(EXPERIMENT):
+        theirs = read_experiment(storage)
+        lines = _difference(theirs["request"], mine["request"])
+        if theirs["data_fingerprint"] != fingerprint:
+            lines.append("the data themselves (their contents or the split) changed")
+        if lines:
+            raise UserError(
+                f"the run {storage.uri} was started with a different request:\n  "
+                + "\n  ".join(lines)
+                + "\nRepeat that request to resume it, or give this one another --name"
+            )
+        return
+    record = {
+        **mine,
+        "num_samples": request.num_samples,
+        "data_description": description,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": " ".join(["raysweep", *sys.argv[1:]]),
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "versions": {p: v for p in _PACKAGES if (v := _version(p))},
+    }
+    storage.write(EXPERIMENT, yaml.safe_dump(record, sort_keys=False))
+
+
+def read_experiment(storage: Storage) -> dict[str, Any]:
+    """The run's experiment.yaml; raises UserError if the folder is not a run."""
+    try:
+        return dict(yaml.safe_load(storage.read(EXPERIMENT)))
+    except FileNotFoundError:
+        raise UserError(
+            f"{storage.uri} is not a run (it has no {EXPERIMENT}); `ls runs` shows yours"
+        ) from None
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise UserError(f"{storage.uri}/{EXPERIMENT} is not readable: {error}") from None
+
+
+def _difference(theirs: Any, mine: Any, path: str = "") -> list[str]:
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        lines = []
+        for key in sorted(set(theirs) | set(mine)):
+            name = f"{path}.{key}" if path else key
+            lines += _difference(theirs.get(key), mine.get(key), name)
+        return lines
+    return [] if theirs == mine else [f"{path}: {theirs} there, {mine} now"]
+
+
+def _git_commit() -> str | None:
+    root = Path(__file__).resolve().parent
+    try:
+        out = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return out.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

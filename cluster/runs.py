@@ -1,0 +1,93 @@
+"""Runs on disk or in an object store: opening one, its best model, its data."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cluster.ledger import Ledger
+from cluster.request import EXPERIMENT, SearchRequest, read_experiment
+from data.errors import UserError, nearest
+from data.storage import Storage
+from trainables.base import BEST, load_best
+from trainables.learner import Dataset, Learner
+
+__all__ = ["SavedRun", "check_name", "open_run"]
+
+
+def check_name(name: str) -> str:
+    """A run's name as a single folder's; raises UserError for anything else."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,127}", name):
+        raise UserError(f"--name {name!r}: use letters, digits and . _ - + = only")
+    return name
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run that exists.
+
+    Attributes:
+        storage: its folder.
+        request: what was asked for.
+        ledger: its trials.
+        fingerprint: of the data that it was made with.
+    """
+
+    storage: Storage
+    request: SearchRequest
+    ledger: Ledger
+    fingerprint: str
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The run's data; raises UserError if they are not what they were."""
+        learner = self.request.learner
+        dataset = learner.load_data(learner.data_class.create(self.request.data))
+        if dataset.fingerprint != self.fingerprint:
+            raise UserError(
+                f"the data of {self.storage.uri} ({dataset.description}) are not what the run was "
+                "made with; bring those back, or start a new run"
+            )
+        return dataset
+
+    def best_model(self) -> Learner[Any]:
+        """The best trial's model at its best epoch."""
+        try:
+            return load_best(self.request.learner, self.dataset.arrays, self.storage / "best", BEST)
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.storage.uri} has no trained model yet; finish it with the command in its "
+                f"{EXPERIMENT}"
+            ) from None
+
+
+def open_run(run: str, root: str) -> SavedRun:
+    """Opens a run by its folder or URI, or by its name below the root.
+
+    Raises:
+        UserError: there is no such run; the message names the nearest one.
+    """
+    storage = Storage(run)
+    if not storage.exists(EXPERIMENT):
+        storage = Storage(root) / run
+    if not storage.exists(EXPERIMENT):
+        raise UserError(f"no run is called '{run}'{_known(root, run)}")
+    experiment = read_experiment(storage)
+    names = {f.name for f in dataclasses.fields(SearchRequest)}
+    values = {k: v for k, v in experiment["request"].items() if k in names}
+    values["spaces"] = tuple(values.get("spaces", ()))
+    values["points"] = tuple(values.get("points", ()))
+    request = SearchRequest(**values, num_samples=experiment["num_samples"])
+    ledger = Ledger(storage, request.metric, request.mode)
+    return SavedRun(storage, request, ledger, experiment["data_fingerprint"])
+
+
+def _known(root: str, run: str) -> str:
+    if "://" in root:
+        return f" in {root}"
+    names = [p.parent.name for p in Path(root).glob(f"*/{EXPERIMENT}")]
+    return nearest(run, names) or f"; {root}/ has no runs yet: start one with `raysweep tune`"

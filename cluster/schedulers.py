@@ -1,0 +1,220 @@
+"""Schedulers: which trials go on. ASHA in trial order is our own; the others are Ray's.
+
+Ray's ASHA compares a trial with whichever trials happened to arrive at a rung before it, so that
+its decisions, and the final table, depend on timing. Here a trial is compared with the trials of
+lower index only, and where one of those is not there yet, it is paused and its place on the machine
+goes to another trial. Decisions are then a function of the results alone: the same on any number of
+workers, and the same after a crash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from ray.tune.schedulers import (
+    FIFOScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+
+from cluster.ledger import RUNNING, Ledger
+from data.errors import UserError
+from search_spaces import Suggest, sample
+from trainables.base import INDEX
+from trainables.config import Config
+from trainables.learner import is_better
+
+__all__ = ["SCHEDULERS", "OrderedASHA", "SuccessiveHalving", "build_scheduler", "rung_levels"]
+
+SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
+CONTINUE, STOP, WAIT = "continue", "stop", "wait"
+
+
+def rung_levels(max_t: int, grace_period: int, reduction_factor: float) -> list[int]:
+    """The epochs at which trials are compared: grace_period · reduction_factor^k, below max_t."""
+    levels, level = [], float(grace_period)
+    while round(level) < max_t:
+        levels.append(round(level))
+        level *= reduction_factor
+    return levels
+
+
+class SuccessiveHalving:
+    """The decisions of asynchronous successive halving with arrivals in order of index.
+
+    At each rung a trial goes on if it is among the best 1/reduction_factor of the trials of lower
+    index that reached the rung, itself left out, as in Ray's ASHA; judged is the best value so far.
+    Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020.
+
+    Args:
+        levels: the rungs, in epochs.
+        reduction_factor: one in how many goes on.
+        mode: "min" or "max".
+    """
+
+    def __init__(self, levels: list[int], reduction_factor: float, mode: str) -> None:
+        self.levels, self.mode = levels, mode
+        self._keep = 1.0 / reduction_factor
+        self._best: dict[int, float] = {}
+        self._rungs: list[dict[int, float]] = [{} for _ in levels]
+        self._fronts = [0] * len(levels)
+        self._ended: set[int] = set()
+
+    def record(self, index: int, epoch: int, value: float) -> None:
+        """Notes a trial's value after an epoch; an epoch noted before changes nothing."""
+        if is_better(value, self._best.get(index), self.mode):
+            self._best[index] = value
+        if epoch in self.levels:
+            self._rungs[self.levels.index(epoch)].setdefault(index, self._best[index])
+
+    def end(self, index: int) -> None:
+        """Notes that a trial will reach no further rung."""
+        self._ended.add(index)
+
+    def decide(self, index: int, epoch: int) -> str:
+        """Continue, stop, or wait for trials of lower index to arrive at this rung."""
+        if epoch not in self.levels:
+            return CONTINUE
+        rung = self.levels.index(epoch)
+        values, front = self._rungs[rung], self._fronts[rung]
+        while front < index and (front in values or front in self._ended):
+            front += 1
+        self._fronts[rung] = front
+        if front < index:
+            return WAIT
+        earlier = [value for other, value in values.items() if other < index]
+        if not earlier:
+            return CONTINUE
+        share = self._keep if self.mode == "min" else 1.0 - self._keep
+        cutoff = float(np.quantile(earlier, share))
+        return STOP if is_better(cutoff, values[index], self.mode) else CONTINUE
+
+
+class OrderedASHA(FIFOScheduler):
+    """`SuccessiveHalving` under Ray Tune, started from what the ledger knows.
+
+    Args:
+        ledger: the run's memory; results that it holds count as if they had just arrived.
+        halving: the decisions.
+    """
+
+    def __init__(self, ledger: Ledger, halving: SuccessiveHalving) -> None:
+        super().__init__()
+        self._halving = halving
+        self._key = ledger.metric
+        self._waiting: dict[int, tuple[Any, int]] = {}
+        for trial in ledger:
+            for result in trial.history:
+                halving.record(trial.index, int(result["epoch"]), result[self._key])
+            if trial.status != RUNNING:
+                halving.end(trial.index)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Continues, stops, or pauses the trial without a checkpoint: its state is on disk."""
+        index, epoch = int(trial.config[INDEX]), int(result["epoch"])
+        self._halving.record(index, epoch, float(result[self._key]))
+        decision = self._halving.decide(index, epoch)
+        if decision == WAIT:
+            self._waiting[index] = (trial, epoch)
+            tune_controller.pause_trial(trial, should_checkpoint=False)
+            return str(TrialScheduler.NOOP)
+        return str(TrialScheduler.STOP if decision == STOP else TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Others need not wait for this trial any more."""
+        index = int(trial.config[INDEX])
+        if self._key in result:
+            self._halving.record(index, int(result["epoch"]), float(result[self._key]))
+        self._halving.end(index)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Others need not wait for this trial any more."""
+        self._halving.end(int(trial.config[INDEX]))
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """A paused trial was stopped."""
+        self._halving.end(int(trial.config[INDEX]))
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The paused trial of lowest index whose decision is in, or else a new one."""
+        for index, (trial, epoch) in sorted(self._waiting.items()):
+            decision = self._halving.decide(index, epoch)
+            if decision == WAIT:
+                continue
+            del self._waiting[index]
+            if decision == CONTINUE:
+                return trial
+            tune_controller.stop_trial(trial)
+        pending = (t for t in tune_controller.get_live_trials() if t.status == t.PENDING)
+        return min(pending, key=lambda t: int(t.config[INDEX]), default=None)
+
+
+def build_scheduler(
+    name: str,
+    ledger: Ledger,
+    config: Any,
+    suggest: Suggest,
+    *,
+    grace_period: int,
+    reduction_factor: float,
+    seed: int,
+) -> TrialScheduler:
+    """The scheduler of that name, over epochs.
+
+    Raises:
+        UserError: an unknown name, or PBT for a space without a field that may change in mid-run.
+    """
+    max_t = config.epochs
+    if name == "none":
+        return FIFOScheduler()
+    if name == "asha":
+        levels = rung_levels(max_t, grace_period, reduction_factor)
+        return OrderedASHA(ledger, SuccessiveHalving(levels, reduction_factor, ledger.mode))
+    if name == "hyperband":
+        return HyperBandScheduler("epoch", max_t=max_t, reduction_factor=reduction_factor)
+    if name == "median":
+        return MedianStoppingRule("epoch", grace_period=grace_period, min_samples_required=3)
+    if name == "pbt":
+        return _pbt(type(config), suggest, seed, max(1, grace_period))
+    raise UserError(f"--scheduler {name}: use one of {', '.join(SCHEDULERS)}")
+
+
+def _pbt(
+    config_class: type[Config], suggest: Suggest, seed: int, interval: int
+) -> PopulationBasedTraining:
+    """Population-based training over the fields that a running model can change."""
+    fields = [n for n in sample(suggest, seed)[1] if n == "learning_rate" or n.endswith("_l2")]
+    if not fields:
+        raise UserError(
+            "--scheduler pbt changes learning_rate and L2 fields in mid-run, "
+            "and the space has none; search `optimizer` or `l2`, or use --scheduler asha"
+        )
+    rng = np.random.default_rng(seed)
+
+    def draw(name: str) -> Callable[[], Any]:
+        return lambda: sample(suggest, int(rng.integers(2**31)))[1][name]
+
+    return PopulationBasedTraining(
+        time_attr="epoch",
+        perturbation_interval=interval,
+        hyperparam_mutations={name: draw(name) for name in fields},
+        custom_explore_fn=lambda config: _clamp(config_class, config),
+        log_config=False,
+    )
+
+
+def _clamp(config_class: type[Config], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Brings perturbed values back into their fields' ranges."""
+    clamped = dict(config)
+    for f in dataclasses.fields(config_class):
+        value = clamped.get(f.name)
+        if isinstance(value, float):
+            low, high = f.metadata.get("low"), f.metadata.get("high")
+            value = value if low is None else max(value, low)
+            clamped[f.name] = value if high is None else min(value, high)
+    return clamped

@@ -1,0 +1,221 @@
+"""A search from end to end: data, Ray Tune, ledger, table, best checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.callback import Deadline, RunCallback
+from cluster.ledger import Ledger
+from cluster.progress import Progress
+from cluster.request import SearchRequest, write_experiment
+from cluster.schedulers import build_scheduler
+from cluster.searchers import LedgerSearcher, ListProposer, Proposer, build_proposer
+from cluster.session import ray_session, require_resources
+from data.errors import UserError
+from data.storage import Storage
+from trainables.base import BEST, LearnerTrainable, trial_folder
+from trainables.learner import Dataset
+
+__all__ = ["SearchResult", "run_search"]
+
+TRIALS_TABLE = "trials.parquet"
+_RETRIES = 3
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A finished or interrupted search.
+
+    Attributes:
+        storage: the run's folder.
+        ledger: every trial.
+        dataset: the data, with what answers need.
+        complete: whether every trial came to its end.
+        interrupted: whether a signal ended it before.
+    """
+
+    storage: Storage
+    ledger: Ledger
+    dataset: Dataset
+    complete: bool
+    interrupted: bool = False
+
+
+def run_search(
+    request: SearchRequest,
+    storage: Storage,
+    *,
+    dataset: Dataset | None = None,
+    address: str | None = None,
+    max_concurrent: int | None = None,
+    time_budget: float | None = None,
+    quiet: bool = False,
+) -> SearchResult:
+    """Runs a search, resumes it, or extends it: whatever the folder calls for.
+
+    Args:
+        request: what to search, already `checked()`.
+        storage: the run's folder.
+        dataset: the data, if they are loaded already.
+        address: a Ray cluster; None for this machine.
+        max_concurrent: trials at a time; as many as fit by default.
+        time_budget: seconds after which the search pauses, to be resumed by the same call.
+        quiet: no progress line.
+
+    Raises:
+        UserError: the folder belongs to another request or to a search that is under way, the data
+            are not usable, or a trial fits on no node.
+    """
+    learner = request.learner
+    with _exclusive(storage):
+        dataset = dataset or learner.load_data(learner.data_class.create(request.data))
+        write_experiment(storage, request, dataset.fingerprint, dataset.description)
+        ledger = Ledger(storage, request.metric, request.mode)
+        searcher = LedgerSearcher(
+            ledger,
+            _proposer(request),
+            lambda fields: request.config(fields).to_dict(),
+            request.num_samples,
+        )
+        deadline = Deadline(time_budget)
+        if searcher.remaining():
+            progress = Progress(request.num_samples, quiet=quiet)
+            callback = RunCallback(ledger, storage, progress, deadline)
+            with ray_session(address) as ray, _stop_on_signal(deadline):
+                require_resources(ray, request.cpus, request.gpus)
+                _tune(request, storage, dataset, searcher, callback, deadline, max_concurrent)
+            progress.close()
+        _publish(storage, ledger)
+    complete = not ledger.unfinished() and not (deadline.expired and searcher.remaining())
+    return SearchResult(storage, ledger, dataset, complete, deadline.signalled)
+
+
+def _proposer(request: SearchRequest) -> Proposer:
+    if not request.spaces:
+        return ListProposer([({}, dict(point)) for point in request.points])
+    return build_proposer(request.searcher, request.suggest(), request.seed, request.mode)
+
+
+def _tune(
+    request: SearchRequest,
+    storage: Storage,
+    dataset: Dataset,
+    searcher: LedgerSearcher,
+    callback: RunCallback,
+    deadline: Deadline,
+    max_concurrent: int | None,
+) -> None:
+    """Every call of Ray Tune is here."""
+    from ray import tune
+
+    trainable = tune.with_parameters(
+        LearnerTrainable,
+        learner_class=request.learner,
+        arrays=dict(dataset.arrays),
+        run_uri=storage.uri,
+        metric=request.metric,
+        mode=request.mode,
+        threads=max(1, int(request.cpus)),
+    )
+    scheduler = build_scheduler(
+        request.scheduler if request.spaces else "none",
+        searcher.ledger,
+        request.config({}),
+        request.suggest(),
+        grace_period=request.grace_period,
+        reduction_factor=request.reduction_factor,
+        seed=request.seed,
+    )
+    with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": request.cpus, "gpu": request.gpus}),
+            tune_config=tune.TuneConfig(
+                metric=request.metric,
+                mode=request.mode,
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=searcher.remaining(),
+                reuse_actors=True,
+                max_concurrent_trials=max_concurrent,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name="ray",
+                storage_path=scratch if storage.local else f"{storage.uri}/ray",
+                callbacks=[callback],
+                stop=deadline,
+                failure_config=tune.FailureConfig(max_failures=_RETRIES),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+
+
+def _trial_name(trial: Any) -> str:
+    return f"trial_{trial.config['trial_index']:05d}"
+
+
+def _publish(storage: Storage, ledger: Ledger) -> None:
+    """Writes the table and copies the best trial's checkpoint to `best/`."""
+    if not len(ledger):
+        return
+    blob = io.BytesIO()
+    ledger.table().to_parquet(blob, index=False)
+    storage.write(TRIALS_TABLE, blob.getvalue())
+    for trial in ledger.ranked()[:1]:
+        with contextlib.suppress(FileNotFoundError):
+            best = (storage / trial_folder(trial.index)).read(BEST)
+            (storage / "best").write(BEST, best)
+
+
+@contextlib.contextmanager
+def _exclusive(storage: Storage) -> Iterator[None]:
+    """Keeps two commands from writing to one local run at a time."""
+    if storage.local is None:
+        yield
+        return
+    from filelock import FileLock, Timeout
+
+    try:
+        storage.local.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(storage.local / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"the run {storage.uri} is under way in another process; wait for it, stop it, "
+            "or give this one another --name"
+        ) from None
+    except OSError as error:
+        raise UserError(f"the run's folder {storage.uri} cannot be written: {error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _stop_on_signal(deadline: Deadline) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the search cleanly; a second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(signum: int, frame: Any) -> None:
+        if deadline.signalled:
+            raise KeyboardInterrupt
+        deadline.stop()
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, old in before.items():
+            signal.signal(signum, old)

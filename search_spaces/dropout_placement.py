@@ -1,0 +1,47 @@
+"""Where does dropout go, and how much of it?
+
+Three ways to place it, each with the rates that it needs and no others: the same rate everywhere,
+one site only, or every site on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from search_spaces.space import Space, Trial
+
+__all__ = ["SPACE"]
+
+_MAX_RATE = 0.8
+
+
+def _rates(trial: Trial, sites: Sequence[str]) -> dict[str, float]:
+    """A dropout rate for each site; 0 where dropout is not placed."""
+    rates = dict.fromkeys(sites, 0.0)
+    placement = trial.suggest_categorical("placement", ["everywhere", "one_site", "free"])
+    if placement == "everywhere":
+        return dict.fromkeys(sites, trial.suggest_float("rate_everywhere", 0.05, _MAX_RATE))
+    if placement == "one_site":
+        site = trial.suggest_categorical("site", list(sites))
+        return rates | {site: trial.suggest_float("rate_one_site", 0.05, _MAX_RATE)}
+    for site in sites:
+        if trial.suggest_categorical(f"use_{site}", [False, True]):
+            rates[site] = trial.suggest_float(f"rate_{site}", 0.05, _MAX_RATE)
+    return rates
+
+
+def _ratings_net(trial: Trial, config: Any) -> dict[str, Any]:
+    layers = [f"dense_{i + 1}" for i in range(len(config.hidden_sizes))]
+    rates = _rates(trial, ["embedding", *layers])
+    return {
+        "embedding_dropout": rates["embedding"],
+        "dense_dropout": tuple(rates[layer] for layer in layers),
+    }
+
+
+SPACE = Space(
+    name="dropout_placement",
+    question="Where does dropout go, and at what rate?",
+    ask={"ratings_net": _ratings_net},
+)

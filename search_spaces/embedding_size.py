@@ -1,0 +1,20 @@
+"""How large an embedding?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from search_spaces.space import Space, Trial
+
+__all__ = ["SPACE"]
+
+
+def _ratings(trial: Trial, config: Any) -> dict[str, Any]:
+    return {"num_factors": trial.suggest_int("num_factors", 8, 256, log=True)}
+
+
+SPACE = Space(
+    name="embedding_size",
+    question="How large should an embedding be?",
+    ask={"matrix_factorization": _ratings, "ratings_net": _ratings},
+)

@@ -1,0 +1,30 @@
+"""Which optimiser, how fast, how many examples a step?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from search_spaces.space import Space, Trial
+
+__all__ = ["SPACE"]
+
+# Adagrad's steps shrink from the first on and stochastic gradient descent has no per-weight scale,
+# so each rule needs a range of its own: the rate is conditional on the rule.
+_RATES = {"adam": (5e-4, 5e-2), "adagrad": (5e-3, 0.5), "sgd": (1e-3, 0.5)}
+
+
+def _ratings(trial: Trial, config: Any) -> dict[str, Any]:
+    rule = trial.suggest_categorical("optimizer", ["adam", "adagrad", "sgd"])
+    return {
+        "optimizer": rule,
+        "learning_rate": trial.suggest_float(f"{rule}_learning_rate", *_RATES[rule], log=True),
+        "schedule": trial.suggest_categorical("schedule", ["constant", "linear", "cosine"]),
+        "batch_size": trial.suggest_categorical("batch_size", [128, 256, 512, 1024]),
+    }
+
+
+SPACE = Space(
+    name="optimizer",
+    question="Which optimiser, at what learning rate and batch size?",
+    ask={"matrix_factorization": _ratings, "ratings_net": _ratings},
+)

@@ -1,0 +1,203 @@
+"""A search space: one define-by-run function, from which every searcher gets what it needs.
+
+The function asks a `Trial` for values, as with Optuna, and returns configuration fields. A value
+that is asked for only in some branch is conditional without further words. Optuna's own trial
+serves TPE; the small trials below draw at random, walk the whole tree for a grid, or read
+back values that were chosen before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from data.errors import UserError, nearest
+
+__all__ = ["Ask", "Space", "Suggest", "Trial", "combine", "grid", "read", "sample"]
+
+
+class Trial(Protocol):
+    """The part of `optuna.Trial` that spaces use (see Optuna's documentation of the methods)."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number in [low, high], drawn on a logarithmic scale if `log`."""
+        ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """A whole number in [low, high]."""
+        ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the choices."""
+        ...
+
+
+Suggest = Callable[[Trial], dict[str, Any]]
+Ask = Callable[[Trial, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Space:
+    """A question about some trainables' fields, and how to draw answers to try.
+
+    Attributes:
+        name: the word on the command line.
+        question: the question in words, for help and reports.
+        ask: by trainable, the define-by-run function of a trial and the base configuration (which
+            tells, for instance, how many layers there are to place dropout after).
+    """
+
+    name: str
+    question: str
+    ask: Mapping[str, Ask]
+
+    def bind(self, trainable: str, config: Any) -> Suggest:
+        """The function of a trial alone; raises UserError if the trainable is not covered."""
+        if trainable not in self.ask:
+            covered = ", ".join(self.ask)
+            raise UserError(f"the space '{self.name}' is not for {trainable}; it covers {covered}")
+        ask = self.ask[trainable]
+        return lambda trial: ask(trial, config)
+
+
+def combine(functions: Sequence[Suggest]) -> Suggest:
+    """Searches several spaces at once; raises UserError when two of them set the same field."""
+
+    def suggest(trial: Trial) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for function in functions:
+            fields = function(trial)
+            twice = sorted(set(merged) & set(fields))
+            if twice:
+                raise UserError(f"two of the spaces set {', '.join(twice)}; search them one by one")
+            merged |= fields
+        return merged
+
+    return suggest
+
+
+class _Recorder:
+    """Base of the small trials: remembers every value by name."""
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {}
+
+    def _record(self, name: str, value: Any) -> Any:
+        if self.params.setdefault(name, value) != value:
+            raise ValueError(f"the space asks for {name!r} twice")
+        return value
+
+
+class _RandomTrial(_Recorder):
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__()
+        self._rng = rng
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        if log:
+            value = math.exp(self._rng.uniform(math.log(low), math.log(high)))
+            # Four digits are enough for any knob, and read better in tables.
+            value = min(max(float(f"{value:.4g}"), low), high)
+        else:
+            value = min(max(round(float(self._rng.uniform(low, high)), 4), low), high)
+        return float(self._record(name, value))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        if log:
+            value = int(math.exp(self._rng.uniform(math.log(low), math.log(high + 1))))
+        else:
+            value = int(self._rng.integers(low, high + 1))
+        return int(self._record(name, min(max(value, low), high)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._record(name, choices[int(self._rng.integers(len(choices)))])
+
+
+class _GridTrial(_Recorder):
+    """Follows a path of branch numbers, then takes first branches, noting how many there were."""
+
+    def __init__(self, path: Sequence[int], points: int) -> None:
+        super().__init__()
+        self._path, self._points = path, points
+        self.taken: list[int] = []
+        self.widths: list[int] = []
+
+    def _branch(self, name: str, values: Sequence[Any]) -> Any:
+        depth = len(self.taken)
+        branch = self._path[depth] if depth < len(self._path) else 0
+        self.taken.append(branch)
+        self.widths.append(len(values))
+        return self._record(name, values[branch])
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        space = np.geomspace if log else np.linspace
+        inner = [float(f"{v:.4g}") for v in space(low, high, self._points)[1:-1]]
+        return float(self._branch(name, [low, *inner, high]))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        if high - low < self._points:
+            return int(self._branch(name, list(range(low, high + 1))))
+        space = np.geomspace if log else np.linspace
+        values = sorted({round(float(v)) for v in space(low, high, self._points)})
+        return int(self._branch(name, values))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._branch(name, list(choices))
+
+
+class _FixedTrial(_Recorder):
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._values = values
+
+    def _read(self, name: str, *_: Any, **__: Any) -> Any:
+        return self._record(name, self._values[name])
+
+    suggest_float = suggest_int = suggest_categorical = _read
+
+
+def sample(suggest: Suggest, *seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Draws one point at random, a pure function of the seed: (params, configuration fields)."""
+    trial = _RandomTrial(np.random.default_rng(np.random.SeedSequence(seed)))
+    fields = suggest(trial)
+    return trial.params, fields
+
+
+def grid(suggest: Suggest, points: int = 5) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Walks every combination, conditional branches only where they apply.
+
+    Args:
+        suggest: the space.
+        points: values taken of each range, both ends among them; at least 2.
+
+    Yields:
+        (params, configuration fields), in an order that does not change.
+    """
+    path: list[int] = []
+    while True:
+        trial = _GridTrial(path, max(points, 2))
+        fields = suggest(trial)
+        yield trial.params, fields
+        path = trial.taken
+        for depth in reversed(range(len(path))):
+            if path[depth] + 1 < trial.widths[depth]:
+                path = [*path[:depth], path[depth] + 1]
+                break
+        else:
+            return
+
+
+def read(suggest: Suggest, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration fields of a point whose params were recorded earlier."""
+    return suggest(_FixedTrial(params))
+
+
+def check_known(name: str, spaces: Mapping[str, Space]) -> Space:
+    """The space of that name; raises UserError with the nearest name."""
+    if name not in spaces:
+        raise UserError(f"no search space is called '{name}'{nearest(name, spaces)}")
+    return spaces[name]

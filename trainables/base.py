@@ -1,0 +1,171 @@
+"""The one Ray Tune trainable: it runs any learner, an epoch a step, and survives its own death.
+
+A trial's state is written after every epoch, before the result is reported, and read back whenever
+the trial starts again: after a crash of the worker, of the node or of the whole command, or after
+the scheduler paused it. Ray's own checkpoints are used only where one trial copies another (PBT).
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ray import tune
+
+from data.storage import Storage
+from trainables import checkpoint
+from trainables.learner import Learner, is_better
+from trainables.optim import TrainingConfig
+
+__all__ = ["BEST", "LAST", "LearnerTrainable", "load_best", "trial_folder"]
+
+LAST = "last.safetensors"
+BEST = "best.safetensors"
+INDEX = "trial_index"
+
+
+def trial_folder(index: int) -> str:
+    """The folder of a trial, relative to its run."""
+    return f"trials/{index:05d}"
+
+
+class LearnerTrainable(tune.Trainable):
+    """Runs a learner under Ray Tune.
+
+    The configuration holds the learner's fields and `trial_index`. What is the same for all trials
+    comes through `tune.with_parameters`: the learner's class, its arrays (one copy a node, read in
+    place), the run's folder, the metric with its mode, and the number of threads.
+    """
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        learner_class: type[Learner[Any]] | None = None,
+        arrays: Mapping[str, Any] | None = None,
+        run_uri: str = "",
+        metric: str = "",
+        mode: str = "min",
+        threads: int = 1,
+    ) -> None:
+        """Starts the process's first trial."""
+        assert learner_class is not None
+        assert arrays is not None
+        torch.set_num_threads(threads)
+        self._learner_class, self._arrays = learner_class, arrays
+        self._metric, self._mode = metric, mode
+        self._run = Storage(run_uri)
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Starts another trial in this process; nothing of the last one is kept but the data."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._failure: str | None = None
+        self._history: list[dict[str, Any]] = []
+        self._best: dict[str, Any] | None = None
+        self._repeat = False
+        self._folder = self._run / trial_folder(int(config[INDEX]))
+        try:
+            self._start_learner(config)
+        except Exception as error:
+            self._failure = self._explain(error)
+
+    def _start_learner(self, config: dict[str, Any]) -> None:
+        values = {k: v for k, v in config.items() if k != INDEX}
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._settings: TrainingConfig = self._learner_class.config_class.create(values)
+        self._learner = self._learner_class(self._settings, self._arrays, device)
+        try:
+            state, header = checkpoint.load(self._folder, LAST)
+        except FileNotFoundError:
+            return
+        if header["config"] == self._settings.to_dict():
+            self._restore(state, header)
+            # The worker may have died between writing this state and reporting it.
+            self._repeat = True
+
+    def _restore(self, state: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+        self._learner.load_state_dict(state)
+        self._history = list(header["history"])
+        self._best = header["best"]
+
+    def step(self) -> dict[str, Any]:
+        """One epoch: train, validate, save, report. A failure is a result, not a crash."""
+        if self._failure is None and not self._repeat:
+            try:
+                self._run_epoch()
+            except Exception as error:
+                self._failure = self._explain(error)
+        self._repeat = False
+        if self._failure is not None:
+            return {"failure": self._failure, "done": True}
+        last = self._history[-1]
+        finished = last["epoch"] >= self._settings.epochs
+        return {
+            "epoch": last["epoch"],
+            self._metric: last[self._metric],
+            "report": last,
+            "finished": finished,
+            "done": finished,
+        }
+
+    def _run_epoch(self) -> None:
+        start = time.perf_counter()
+        result = self._learner.run_epoch()
+        result["time_epoch_s"] = time.perf_counter() - start
+        self._history.append(result)
+        than = None if self._best is None else self._best[self._metric]
+        if is_better(result[self._metric], than, self._mode):
+            self._best = result
+            weights = {"model": self._learner.state_dict()["model"]}
+            checkpoint.save(self._folder, BEST, weights, self._header())
+        checkpoint.save(self._folder, LAST, self._learner.state_dict(), self._header())
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "learner": self._learner_class.name,
+            "config": self._settings.to_dict(),
+            "history": self._history,
+            "best": self._best,
+        }
+
+    def _explain(self, error: Exception) -> str:
+        """Keeps the whole traceback in the trial's folder and returns its last line."""
+        self._folder.write("error.txt", traceback.format_exc())
+        return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Writes the state for Ray (population-based training copies it between trials)."""
+        checkpoint.save(Storage(checkpoint_dir), LAST, self._learner.state_dict(), self._header())
+
+    def load_checkpoint(self, checkpoint_dir: str | dict[str, Any] | None) -> None:
+        """Takes the state of this or of another trial, and goes on with this trial's settings."""
+        state, header = checkpoint.load(Storage(str(checkpoint_dir)), LAST)
+        self._restore(state, header)
+        self._repeat = False
+
+
+def load_best(
+    learner_class: type[Learner[Any]], arrays: Mapping[str, Any], folder: Storage, name: str = BEST
+) -> Learner[Any]:
+    """Builds the learner that a checkpoint describes, with its weights, on the CPU.
+
+    Args:
+        learner_class: the family.
+        arrays: `Dataset.arrays` of the run.
+        folder: the trial's or the run's `best` folder.
+        name: the checkpoint's file name.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+    """
+    state, header = checkpoint.load(folder, name)
+    learner = learner_class(learner_class.config_class.create(header["config"]), arrays)
+    learner.model.load_state_dict(state["model"])
+    learner.epoch = int(header["best"]["epoch"])
+    return learner

@@ -1,0 +1,231 @@
+"""What a model family is: data in, one epoch at a time, metrics out. Plain PyTorch, no Ray."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.errors import UserError, nearest
+from trainables.config import Config
+from trainables.optim import TrainingConfig, build_optimizer, learning_rate
+
+__all__ = [
+    "Dataset",
+    "Learner",
+    "TrainingDivergedError",
+    "check_metric",
+    "is_better",
+    "seed_everything",
+]
+
+C = TypeVar("C", bound=TrainingConfig)
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss stopped being a finite number."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, ready for training.
+
+    Attributes:
+        arrays: all that a trial may read: training and validation arrays and their sizes.
+        test: the same for the test set; never handed to a search.
+        info: what answers need besides: ids, titles, words. Stays with the driver.
+        fingerprint: a hash of the contents and of the split.
+        description: one line for people.
+    """
+
+    arrays: Mapping[str, Any]
+    test: Mapping[str, Any]
+    info: Any = None
+    fingerprint: str = ""
+    description: str = ""
+
+
+def seed_everything(*numbers: int) -> torch.Generator:
+    """Seeds PyTorch from a tuple of numbers and returns a generator seeded alike.
+
+    Seeding each epoch from (seed, epoch) makes an epoch's randomness independent of what ran
+    before, which is what makes a resumed run equal to one that was never interrupted.
+    """
+    words = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
+    seed = int(words[0]) << 32 | int(words[1])
+    torch.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+    generator = torch.Generator()
+    generator.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+    return generator
+
+
+class Learner(ABC, Generic[C]):
+    """One model in training: built from a configuration, advanced an epoch at a time.
+
+    A family implements four methods: `build_model`, `batches`, `loss` and `evaluate`. Everything
+    random in epoch e is seeded from (config.seed, e), so `state_dict` holds no generator's state.
+
+    Attributes of the class: `name` and `summary` for the command line, `config_class`, `data_class`,
+    and `metrics`, the validation metrics with "min" or "max", the first one the default.
+
+    Args:
+        config: the family's configuration.
+        arrays: `Dataset.arrays`; NumPy arrays may be read-only views of shared memory.
+        device: "cpu" or "cuda".
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    config_class: ClassVar[type[TrainingConfig]]
+    data_class: ClassVar[type[Config]]
+    metrics: ClassVar[Mapping[str, str]]
+
+    def __init__(self, config: C, arrays: Mapping[str, Any], device: str = "cpu") -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.data = {name: self.tensor(value) for name, value in arrays.items()}
+        self.epoch = 0
+        seed_everything(config.seed, 0)
+        self.model = self.build_model().to(self.device)
+        self.optimizer = build_optimizer(self.model.parameters(), config)
+
+    @classmethod
+    @abstractmethod
+    def load_data(cls, config: Any) -> Dataset:
+        """Reads, checks and splits the data that a `data_class` configuration names."""
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """The network, its weights drawn from PyTorch's seeded generator."""
+
+    @abstractmethod
+    def batches(self, generator: torch.Generator) -> Iterator[Any]:
+        """The training batches of one epoch, shuffled by `generator`."""
+
+    @abstractmethod
+    def num_batches(self) -> int:
+        """How many batches an epoch has."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Returns (what is minimised, what is reported) for one batch; both scalars."""
+
+    @abstractmethod
+    def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
+        """Metrics, named `prefix_…`, on arrays named `prefix_…` without changing the model."""
+
+    def run_epoch(self) -> dict[str, float]:
+        """Trains one epoch, then validates.
+
+        Returns:
+            epoch (from 1), learning_rate (at the epoch's start), train_loss and the validation
+            metrics.
+
+        Raises:
+            TrainingDivergedError: the loss or the metric is NaN or infinite.
+        """
+        self.epoch += 1
+        generator = seed_everything(self.config.seed, self.epoch)
+        self.on_epoch_start(self.epoch)
+        result = {
+            "epoch": self.epoch,
+            "learning_rate": learning_rate(self.config, self.epoch - 1),
+            "train_loss": self._train(generator),
+        }
+        result |= self.validate()
+        if not np.isfinite(list(result.values())).all():
+            raise TrainingDivergedError(
+                f"the loss is not finite after epoch {self.epoch}: learning_rate="
+                f"{self.config.learning_rate:g} is probably too high for this configuration"
+            )
+        return result
+
+    def _train(self, generator: torch.Generator) -> float:
+        self.model.train()
+        steps = self.num_batches()
+        total = torch.zeros((), device=self.device)
+        for step, batch in enumerate(self.batches(generator)):
+            rate = learning_rate(self.config, self.epoch - 1 + step / steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.zero_grad(set_to_none=True)
+            with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+                objective, reported = self.loss(batch)
+            objective.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            # Summed on the device: asking for a number each step would wait for the GPU.
+            total += reported.detach()
+        return float(total) / steps
+
+    def on_epoch_start(self, epoch: int) -> None:
+        """A hook for families whose training changes with the epoch."""
+
+    def validate(self) -> dict[str, float]:
+        """Metrics on the validation set, named `val_…`."""
+        self.model.eval()
+        with torch.inference_mode():
+            return self.evaluate(self.data, "val")
+
+    def test(self, arrays: Mapping[str, Any]) -> dict[str, float]:
+        """Metrics on `Dataset.test`, named `test_…`. Only `confirm` and `train --test` call it."""
+        self.model.eval()
+        with torch.inference_mode():
+            data = {name: self.tensor(value) for name, value in arrays.items()}
+            return self.evaluate(self.data | data, "test")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Model, optimiser and epoch: all that the next epoch depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
+            "epoch": self.epoch,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        optimizer = {int(k): v for k, v in state.get("optimizer", {}).items()}
+        self.optimizer.load_state_dict({"state": optimizer, "param_groups": groups})
+        self.epoch = int(state["epoch"])
+
+    def tensor(self, value: Any) -> Any:
+        """A tensor on the learner's device that shares the array's memory where it can."""
+        if not isinstance(value, np.ndarray):
+            return value
+        with warnings.catch_warnings():
+            # Arrays from the object store are read-only, and nothing here writes to them.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+            return torch.from_numpy(value).to(self.device, non_blocking=True)
+
+
+def is_better(value: float, than: float | None, mode: str) -> bool:
+    """Whether a value of a metric beats another; any value beats None. mode is "min" or "max"."""
+    if than is None:
+        return True
+    return value < than if mode == "min" else value > than
+
+
+def check_metric(learner: type[Learner[Any]], metric: str) -> str:
+    """Refuses to choose anything by a test metric.
+
+    Raises:
+        UserError: the metric's name starts with `test`, or is not one that the learner reports.
+    """
+    if metric.startswith("test"):
+        raise UserError(
+            f"--metric {metric}: a search must not see the test set; choose by "
+            f"{next(iter(learner.metrics))} and measure the test set once with `raysweep confirm`"
+        )
+    if metric not in learner.metrics:
+        raise UserError(
+            f"--metric {metric}: {learner.name} reports {', '.join(learner.metrics)}"
+            f"{nearest(metric, learner.metrics)}"
+        )
+    return metric
