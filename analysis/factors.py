@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Components", "component_ends", "principal_components", "rank_by_bias", "scatter"]
 
 _TITLE_CHARS = 28
+_STEPS_TIMES_PAIRS = 600_000  # bounds the time that placing many titles takes
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#9A9A9A"
 
 
@@ -43,7 +44,7 @@ class Components:
 def rank_by_bias(
     bias: np.ndarray,
     counts: np.ndarray,
-    titles: Sequence[str],
+    titles: Sequence[str] | np.ndarray,
     *,
     most_rated: int = 2000,
     top: int = 10,
@@ -109,7 +110,9 @@ def principal_components(
     return Components(items, projections * signs, pca.explained_variance_ratio_)
 
 
-def component_ends(components: Components, titles: Sequence[str], top: int = 10) -> pd.DataFrame:
+def component_ends(
+    components: Components, titles: Sequence[str] | np.ndarray, top: int = 10
+) -> pd.DataFrame:
     """The items at both ends of each component.
 
     Returns:
@@ -120,7 +123,10 @@ def component_ends(components: Components, titles: Sequence[str], top: int = 10)
 
     rows = []
     for number, values in enumerate(components.projections.T, start=1):
-        for end, order in (("high", np.argsort(-values, kind="stable")), ("low", values.argsort())):
+        for end, order in (
+            ("high", np.argsort(-values, kind="stable")),
+            ("low", np.argsort(values, kind="stable")),
+        ):
             for at in order[:top]:
                 item = int(components.items[at])
                 rows.append((item, number, end, titles[item], float(values[at])))
@@ -131,7 +137,7 @@ def component_ends(components: Components, titles: Sequence[str], top: int = 10)
 def scatter(
     path: Path,
     components: Components,
-    titles: Sequence[str],
+    titles: Sequence[str] | np.ndarray,
     *,
     axes: tuple[int, int] = (0, 2),
     num_titles: int = 50,
@@ -163,7 +169,7 @@ def scatter(
 
 
 def _most_rated(
-    values: np.ndarray, counts: np.ndarray, titles: Sequence[str] | None, limit: int
+    values: np.ndarray, counts: np.ndarray, titles: Sequence[str] | np.ndarray | None, limit: int
 ) -> np.ndarray:
     """Indices of the rated items, the most rated first, equals in their order; checks inputs."""
     lengths = {len(values), len(counts), len(counts) if titles is None else len(titles)}
@@ -183,7 +189,10 @@ def _most_rated(
 
 
 def _figure(
-    components: Components, titles: Sequence[str], axes: tuple[int, int], num_titles: int
+    components: Components,
+    titles: Sequence[str] | np.ndarray,
+    axes: tuple[int, int],
+    num_titles: int,
 ) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -193,40 +202,49 @@ def _figure(
     ax = figure.add_subplot()
     points = components.projections[:, list(axes)]
     named = points[:num_titles]
-    ax.scatter(*points[num_titles:].T, s=5, color=_GREY, alpha=0.5, linewidths=0)
-    ax.scatter(*named.T, s=16, color=_ORANGE, linewidths=0, zorder=3)
+    rest = points[num_titles:]
+    ax.scatter(rest[:, 0], rest[:, 1], s=5, color=_GREY, alpha=0.5, linewidths=0)
+    ax.scatter(named[:, 0], named[:, 1], s=16, color=_ORANGE, linewidths=0, zorder=5)
     ax.margins(0.06)
     ax.grid(color="0.92")
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    short = [_shorten(titles[i]) for i in components.items[:num_titles]]
     shares = [f"Component {a + 1} ({components.explained[a]:.1%} of the variance)" for a in axes]
-    ax.set(xlabel=f"{shares[0]}, in the factors' units", ylabel=f"{shares[1]}, same units")
-    if short:
+    ax.set_ylabel(f"{shares[1]}, in the factors' units")
+    label_x = f"{shares[0]}, in the factors' units\norange: the {len(named)} most rated items"
+    ax.set_xlabel(label_x)
+    if len(named):
+        short = [_shorten(titles[i]) for i in components.items[:num_titles]]
         runs = [
-            f"{s} runs from {short[v.argmin()]} to {short[v.argmax()]}"
-            for s, v in zip(shares, named.T, strict=True)
+            f"{share} runs from {short[v.argmin()]} to {short[v.argmax()]}"
+            for share, v in zip(shares, named.T, strict=True)
         ]
         ax.set_title("\n".join(runs), loc="left", fontsize=11, parse_math=False)
-        _label(ax, named, short)
+        if left_out := _label(ax, named, short):
+            ax.set_xlabel(f"{label_x}; {left_out} of their titles did not fit")
     return figure
 
 
-def _label(ax: Axes, points: np.ndarray, texts: Sequence[str]) -> None:
-    """Writes the texts near their points, the first ones surely, with thin lines to the points."""
+def _label(ax: Axes, points: np.ndarray, texts: Sequence[str]) -> int:
+    """Writes the texts near their points, with thin lines to them; returns how many did not fit."""
     from adjustText import adjust_text
+    from matplotlib.patheffects import withStroke
 
     figure: Any = ax.figure
     figure.canvas.draw()
     figure.set_layout_engine("none")
+    halo = [withStroke(linewidth=1.5, foreground="white")]
     labels = [
-        ax.text(x, y, text, fontsize=8, parse_math=False, zorder=4)
+        ax.text(x, y, text, fontsize=8, parse_math=False, zorder=4, path_effects=halo)
         for (x, y), text in zip(points, texts, strict=True)
     ]
-    adjust_text(labels, ax=ax, iter_lim=300, expand=(1.05, 1.25), force_text=(0.2, 0.4))
-    for label, point in zip(_without_overlaps(labels), points, strict=True):
+    steps = max(1, min(300, _STEPS_TIMES_PAIRS // len(labels) ** 2))
+    adjust_text(labels, ax=ax, iter_lim=steps, expand=(1.05, 1.25), force_text=(0.2, 0.4))
+    kept = _without_overlaps(labels)
+    for label, point in zip(kept, points, strict=True):
         if label is not None:
             _line(ax, label, point)
+    return kept.count(None)
 
 
 def _without_overlaps(labels: Sequence[Text]) -> list[Text | None]:

@@ -56,7 +56,7 @@ def write_projector(
     del config.embeddings[:]
     config.embeddings.extend([*others, info])
 
-    from google.protobuf import text_format
+    from google.protobuf import text_format  # type: ignore[import-untyped]
 
     storage.write(_CONFIG, text_format.MessageToString(config, as_utf8=True))
     _make_visible(folder)

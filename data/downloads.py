@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,7 +149,7 @@ def _check_hash(path: Path, known: str | None) -> None:
 
 
 @contextmanager
-def _bar(part: Path, start: int, total: int | None, shown: bool) -> Iterator:
+def _bar(part: Path, start: int, total: int | None, shown: bool) -> Iterator[Callable[[int], None]]:
     from rich import progress as rich_progress
     from rich.console import Console
 

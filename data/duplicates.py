@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,25 +41,30 @@ def resolve_duplicates(
         return rows
     del ordered
     order = np.argsort(pair, kind="stable")  # pairs together, each in the file's order
-    new = np.concatenate(([True], pair[order][1:] != pair[order][:-1]))
+    ordered = pair[order]
+    new = np.concatenate(([True], ordered[1:] != ordered[:-1]))
+    del ordered
     if policy == "error":
         second = int(order[~new].min())
         first = int(np.flatnonzero(pair == pair[second])[0])
         raise UserError(
             f"{describe(first, second)}; delete one, or pass duplicates='first', 'last' or 'mean'"
         )
+    del pair
     return _keep_one(rows, order, np.flatnonzero(new), policy)
 
 
 def _keep_one(
     rows: Interactions, order: np.ndarray, starts: np.ndarray, policy: str
 ) -> Interactions:
-    ends = np.append(starts[1:], len(order)) - 1
-    kept = order[starts] if policy == "first" else order[ends]
-    by_row = np.argsort(kept)
-    result = rows.take(kept[by_row])
-    if policy != "mean":
-        return result
-    sums = np.add.reduceat(rows.rating[order].astype(np.float64), starts)
-    means = (sums / (ends - starts + 1)).astype(np.float32)
-    return Interactions(result.user, result.item, means[by_row], result.timestamp)
+    """Keeps the first or the last row of each group; `starts` are the groups' places in `order`."""
+    ends = np.append(starts[1:], len(order))
+    kept = order[starts] if policy == "first" else order[ends - 1]
+    if policy == "mean":
+        sums = np.add.reduceat(rows.rating[order], starts, dtype=np.float64)
+        rating = rows.rating.copy()
+        rating[kept] = sums / (ends - starts)
+        rows = replace(rows, rating=rating)
+    mask = np.zeros(len(rows), bool)
+    mask[kept] = True
+    return rows.take(mask)

@@ -173,7 +173,8 @@ def _from_official(name: str, dataset: Dataset, progress: bool) -> Path:
     assert dataset.official is not None
     cache = cache_folder()
     file = cache / ".downloads" / dataset.official.file_name
-    download(dataset.official, file, progress=progress)
+    if not file.exists():  # whole and checked, if an earlier process was killed while unpacking
+        download(dataset.official, file, progress=progress)
     try:
         if is_archive(file):
             return _checked(unpack(file, _cleared(cache / name)), dataset)

@@ -93,7 +93,8 @@ class Learner(ABC, Generic[C]):
         self.epoch = 0
         seed_everything(config.seed, 0)
         self.model = self.build_model().to(self.device)
-        self.optimizer = build_optimizer(self.model.parameters(), config)
+        self.optimizer = build_optimizer(self.parameter_groups(), config)
+        self._penalties = self.penalties()
 
     @classmethod
     @abstractmethod
@@ -113,12 +114,24 @@ class Learner(ABC, Generic[C]):
         """How many batches an epoch has."""
 
     @abstractmethod
-    def loss(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Returns (what is minimised, what is reported) for one batch; both scalars."""
+    def loss(self, batch: Any) -> Tensor:
+        """The mean loss of one batch, a scalar, penalties left out."""
 
     @abstractmethod
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
         """Metrics, named `prefix_…`, on arrays named `prefix_…` without changing the model."""
+
+    def penalties(self) -> list[tuple[nn.Parameter, Tensor | float]]:
+        """The L2 penalties: parameters w with λ, which may be one number or one for each row.
+
+        λ·Σw² is part of what is minimised, once a batch, but not of the loss that is reported. Its
+        gradient 2·λ·w is added directly: one pass over memory where autograd would need several.
+        """
+        return []
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The optimiser's groups; `scale` multiplies the learning rate of a group."""
+        return [{"params": list(self.model.parameters()), "scale": 1.0}]
 
     def run_epoch(self) -> dict[str, float]:
         """Trains one epoch, then validates.
@@ -153,15 +166,25 @@ class Learner(ABC, Generic[C]):
         for step, batch in enumerate(self.batches(generator)):
             rate = learning_rate(self.config, self.epoch - 1 + step / steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["scale"]
             self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-                objective, reported = self.loss(batch)
-            objective.backward()  # type: ignore[no-untyped-call]
+                loss = self.loss(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._add_penalties()
             self.optimizer.step()
             # Summed on the device: asking for a number each step would wait for the GPU.
-            total += reported.detach()
+            total += loss.detach()
         return float(total) / steps
+
+    @torch.no_grad()
+    def _add_penalties(self) -> None:
+        for parameter, strength in self._penalties:
+            assert parameter.grad is not None
+            if isinstance(strength, Tensor):
+                parameter.grad.addcmul_(parameter, strength, value=2.0)
+            else:
+                parameter.grad.add_(parameter, alpha=2.0 * strength)
 
     def on_epoch_start(self, epoch: int) -> None:
         """A hook for families whose training changes with the epoch."""

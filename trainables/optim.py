@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -88,7 +88,7 @@ def learning_rate(config: TrainingConfig, progress: float) -> float:
 
 
 def build_optimizer(
-    parameters: Iterable[torch.nn.Parameter], config: TrainingConfig
+    parameters: list[dict[str, Any]], config: TrainingConfig
 ) -> torch.optim.Optimizer:
     """Builds the optimiser; the fused kernels do one pass over memory instead of a dozen.
 

@@ -334,6 +334,17 @@ def test_a_killed_download_resumes(server, cache, monkeypatch):
     assert server.sent == len(PAYLOAD) - kept
 
 
+def test_what_a_killed_process_had_downloaded_whole_is_unpacked(server, cache, monkeypatch):
+    add_toy(monkeypatch, server.address)
+    (cache / ".downloads").mkdir(parents=True)
+    (cache / ".downloads" / "toy.zip").write_bytes(PAYLOAD)
+    (cache / ".toy.unpacking").mkdir()
+    (cache / ".toy.unpacking" / "half.txt").write_text("half")
+    assert sorted(path.name for path in fetch_toy().iterdir()) == ["big.bin", "toy.txt"]
+    assert server.ranges == []
+    assert leftovers(cache) == []
+
+
 # The wheel
 
 
