@@ -129,7 +129,7 @@ def _sorted_ids(ids: Sequence[str], codes: np.ndarray) -> tuple[np.ndarray, np.n
     order = sorted(range(len(ids)), key=lambda k: (int(ids[k]) if numeric else 0, ids[k]))
     rank = np.empty(len(ids), np.int32)
     rank[order] = np.arange(len(ids), dtype=np.int32)
-    return np.array([ids[k] for k in order], dtype=str), codes
+    return np.array([ids[k] for k in order], dtype=str), rank[codes]
 
 
 def _titles(items: Sequence[Item | None], item_ids: np.ndarray) -> np.ndarray:

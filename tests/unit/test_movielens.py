@@ -334,6 +334,13 @@ def test_duplicate_policies(policy, ratings, times, tmp_path):
     assert len(set(zip(rows.user.tolist(), rows.item.tolist(), strict=True))) == 3
 
 
+def test_many_duplicates_keep_the_order_of_the_file(tmp_path):
+    rows = "".join(f"{k % 3},{k % 3},1,{k}\n" for k in range(3000))
+    path = write(tmp_path / "r.csv", "user,item,rating,timestamp\n" + rows)
+    assert load(path, duplicates="first").interactions.timestamp.tolist() == [0, 1, 2]
+    assert load(path, duplicates="last").interactions.timestamp.tolist() == [2997, 2998, 2999]
+
+
 def test_an_unknown_policy(tmp_path):
     with pytest.raises(UserError, match="did you mean 'last'"):
         load(ml_100k(tmp_path), duplicates="lasst")
@@ -411,6 +418,13 @@ def test_a_split_by_time_is_ordered():
     assert [len(parts.train), len(parts.validation), len(parts.test)] == [600, 300, 100]
     assert parts.train.timestamp.max() <= parts.validation.timestamp.min()
     assert parts.validation.timestamp.max() <= parts.test.timestamp.min()
+
+
+def test_ratings_of_the_same_second_keep_the_order_of_the_file():
+    ratings = many()
+    ratings.interactions.timestamp[:] = np.arange(1000) % 2
+    even = keys(ratings.interactions)[::2]
+    assert keys(split(ratings, by="time", fractions=(0.5, 0.25, 0.25)).train) == even
 
 
 @pytest.mark.parametrize(
