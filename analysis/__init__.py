@@ -1,0 +1,1 @@
+"""What was found: pictures of a search, factors explained, TensorBoard files."""

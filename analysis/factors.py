@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Components", "component_ends", "principal_components", "rank_by_bias", "scatter"]
 
 _TITLE_CHARS = 28
-_STEPS_TIMES_PAIRS = 600_000  # bounds the time that placing many titles takes
+_WORK = 30_000_000  # steps · titles³: bounds the time that placing many titles takes
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#9A9A9A"
 
 
@@ -238,7 +238,7 @@ def _label(ax: Axes, points: np.ndarray, texts: Sequence[str]) -> int:
         ax.text(x, y, text, fontsize=8, parse_math=False, zorder=4, path_effects=halo)
         for (x, y), text in zip(points, texts, strict=True)
     ]
-    steps = max(1, min(300, _STEPS_TIMES_PAIRS // len(labels) ** 2))
+    steps = max(1, min(300, _WORK // len(labels) ** 3))
     adjust_text(labels, ax=ax, iter_lim=steps, expand=(1.05, 1.25), force_text=(0.2, 0.4))
     kept = _without_overlaps(labels)
     for label, point in zip(kept, points, strict=True):

@@ -28,6 +28,7 @@ _LOOKS: dict[str, tuple[str, str, float]] = {
     "running": ("D", "#999999", 16),
     "failed": ("x", "#000000", 30),
 }
+_BEST = "#F0E442"
 _LOG_DECADES = 1.5
 _MAX_CATEGORIES = 10
 _FAR = 6.0  # times the median distance from the best: what lies beyond is not drawn to scale
@@ -35,29 +36,37 @@ _FAR = 6.0  # times the median distance from the best: what lies beyond is not d
 
 @dataclass(frozen=True)
 class _Search:
-    """A search, checked: a row a trial in the order they started, the metric as float."""
+    """A search, checked: a row a trial in the order they started.
+
+    Attributes:
+        table: the rows.
+        values: float[num_trials], the metric, NaN for trials without one.
+        metric: the column's name.
+        sign: 1 where low is good, -1 where high is.
+        best: row of the best trial.
+        default: row of the default configuration, if there is one.
+        limit: the worst value drawn to scale.
+        unit: a tenth of what is drawn to scale.
+    """
 
     table: pd.DataFrame
     values: np.ndarray
     metric: str
-    mode: str
+    sign: float
     best: int
     default: int | None
     limit: float
-
-    @property
-    def sign(self) -> float:
-        return 1.0 if self.mode == "min" else -1.0
-
-    @property
-    def shown(self) -> np.ndarray:
-        """The metric, held at the limit beyond it and for trials without a value."""
-        worst = np.where(np.isfinite(self.values), self.values, self.sign * np.inf)
-        return self.sign * np.minimum(self.sign * worst, self.sign * self.limit)
+    unit: float
 
     @property
     def beyond(self) -> np.ndarray:
+        """Which trials have a value that is not drawn to scale."""
         return np.isfinite(self.values) & (self.sign * (self.values - self.limit) > 0)
+
+    def place(self, values: np.ndarray) -> np.ndarray:
+        """Where to draw values: beyond the limit, and for none at all, one place off the scale."""
+        off_scale = ~(self.sign * (values - self.limit) <= 0)
+        return np.where(off_scale, self.limit + self.sign * self.unit, values)
 
 
 def plot_search(
@@ -67,8 +76,8 @@ def plot_search(
 
     Numbers get a logarithmic axis when they span more than 1.5 decades (one that also shows 0 if
     some are 0); truth values and words get a jittered strip each, with its median, the best first.
-    The metric's axis ends at 6 times the median trial's distance from the best: trials beyond, and
-    failed ones, are drawn on its edge, and the figure says how many.
+    Trials more than 6 times as far from the best as the median trial is, and trials without a
+    value, are drawn beyond a dashed line, not to scale, and the figure says how many they are.
 
     Args:
         table: a row a trial, as `Ledger.table` makes it: trial (its number, from 0; 0 has the
@@ -108,26 +117,29 @@ def _search(table: pd.DataFrame, fields: Sequence[str], metric: str, mode: str) 
             f"none of the {len(table)} trials has a {metric}: nothing to plot. Their column "
             "'error' says why they failed"
         )
-    badness = np.where(np.isfinite(values), values if mode == "min" else -values, np.inf)
+    sign = 1.0 if mode == "min" else -1.0
+    badness = np.where(np.isfinite(values), sign * values, np.inf)
     defaults = np.flatnonzero(table["trial"] == 0)
     default = int(defaults[0]) if len(defaults) else None
-    limit = _limit(badness[np.isfinite(badness)]) * (1.0 if mode == "min" else -1.0)
-    return _Search(table, values, metric, mode, int(badness.argmin()), default, limit)
+    limit = _limit(badness[np.isfinite(badness)])
+    unit = 0.1 * (limit - badness.min()) or 0.01 * abs(limit) or 0.01
+    return _Search(table, values, metric, sign, int(badness.argmin()), default, sign * limit, unit)
 
 
 def _limit(badness: np.ndarray) -> float:
     """The worst value to draw to scale, where low is good."""
-    best, worst = badness.min(), badness.max()
-    middle = float(np.median(badness)) - best
-    return float(min(worst, best + _FAR * middle) if middle > 0 else worst)
+    best = badness.min()
+    far = _FAR * (np.median(badness) - best)
+    return float(badness[badness <= best + far].max() if far > 0 else badness.max())
 
 
 def _figure(search: _Search, fields: Sequence[str]) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(4, math.ceil(math.sqrt(len(fields) + 1)))
-    rows = math.ceil((len(fields) + 1) / columns)
+    num = len(fields) + 1
+    columns = (1, 2, 3, 2)[num - 1] if num <= 4 else min((3, 4), key=lambda c: (-num % c, c))
+    rows = math.ceil(num / columns)
     size = (max(7.5, 3.5 * columns), 2.9 * rows + 1.3)
     figure = Figure(figsize=size, dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -138,17 +150,29 @@ def _figure(search: _Search, fields: Sequence[str]) -> Figure:
     for ax in panels[len(fields) + 1 :]:
         ax.remove()
     for ax in figure.axes:
-        ax.grid(color="0.92")
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
-        if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
-            ax.set_ylabel(
-                f"{search.metric} ({'lower' if search.mode == 'min' else 'higher'} is better)"
-            )
-    _set_limits(figure.axes[0], search)
+        _style(ax, search)
     figure.suptitle(_finding(search), x=0.01, ha="left", fontsize=12, fontweight="bold")
     _legend(figure, search)
     return figure
+
+
+def _style(ax: Axes, search: _Search) -> None:
+    ax.grid(color="0.92")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    place = ax.get_subplotspec()
+    if place is not None and place.is_first_col():
+        better = "lower" if search.sign > 0 else "higher"
+        ax.set_ylabel(f"{search.metric} ({better} is better)")
+    far = 0.5
+    if search.beyond.any() or not np.isfinite(search.values).all():
+        far = 1.6
+        ax.axhline(search.limit + search.sign * 0.5 * search.unit, color="0.6", ls="--", lw=0.8)
+    ends = (
+        search.values[search.best] - search.sign * 0.6 * search.unit,
+        search.limit + search.sign * far * search.unit,
+    )
+    ax.set_ylim(min(ends), max(ends))
 
 
 def _finding(search: _Search) -> str:
@@ -177,6 +201,7 @@ def _field_panel(ax: Axes, search: _Search, field: str) -> None:
         _scale(ax, x[np.isfinite(x)])
     else:
         x = _strips(ax, search, [str(v) for v in column])
+        field = f"{field} (bars: medians)"
     missing = int((~np.isfinite(x)).sum())
     ax.set_xlabel(f"{field} ({missing} trials have none)" if missing else field)
     _points(ax, search, x)
@@ -191,8 +216,8 @@ def _scale(ax: Axes, x: np.ndarray) -> None:
         if len(positive) == len(x):
             ax.set_xscale("log")
         else:
-            ax.set_xscale("symlog", linthresh=positive.min(), linscale=0.4)
-            ax.set_xlim(left=-0.3 * positive.min())
+            ax.set_xscale("symlog", linthresh=positive.min(), linscale=1.0)
+            ax.set_xlim(-0.1 * positive.min(), 1.6 * positive.max())
 
 
 def _strips(ax: Axes, search: _Search, words: list[str]) -> np.ndarray:
@@ -206,8 +231,8 @@ def _strips(ax: Axes, search: _Search, words: list[str]) -> np.ndarray:
     for place in range(len(names)):
         median = _median(search, at == place)
         if np.isfinite(median):
-            held = search.sign * min(search.sign * median, search.sign * search.limit)
-            ax.plot([place - 0.35, place + 0.35], [held] * 2, color="0.15", linewidth=2, zorder=3)
+            y = search.place(np.array([median, median]))
+            ax.plot([place - 0.35, place + 0.35], y, color="0.15", linewidth=2, zorder=3)
     tilted = max(map(len, names)) * len(names) > 36
     ax.set_xticks(range(len(names)), [_short(n) for n in names])
     ax.tick_params(axis="x", rotation=40 if tilted else 0, labelsize=8 if tilted else 9)
@@ -228,45 +253,39 @@ def _short(word: str) -> str:
 
 def _points(ax: Axes, search: _Search, x: np.ndarray) -> None:
     """Every trial by its status; the default and the best once more, around and above."""
-    y, status = search.shown, search.table["status"].to_numpy()
+    y, status = search.place(search.values), search.table["status"].to_numpy()
+    arrow = "^" if search.sign > 0 else "v"
     for name, (marker, color, size) in _LOOKS.items():
-        mine = (status == name) & np.isfinite(y)
-        style: dict[str, Any] = {"color": color, "clip_on": False, "alpha": 0.8}
+        mine = status == name
         inside, beyond = mine & ~search.beyond, mine & search.beyond
-        ax.scatter(x[inside], y[inside], s=size, marker=marker, zorder=2, label=name, **style)
-        arrow = "^" if search.mode == "min" else "v"
-        ax.scatter(x[beyond], y[beyond], s=40, marker=arrow, zorder=2, **style)
-    ring = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.5, "clip_on": False}
-    for at, marker, size, color in (
-        (search.default, "D", 90, "none"),
-        (search.best, "*", 190, "#F0E442"),
-    ):
+        ax.scatter(x[inside], y[inside], s=size, marker=marker, color=color, alpha=0.8, zorder=2)
+        ax.scatter(x[beyond], y[beyond], s=40, marker=arrow, color=color, alpha=0.8, zorder=2)
+    rings = [(search.best, "*", 190, 0.8, _BEST), (search.default, "D", 90, 1.5, "none")]
+    for at, marker, size, width, face in rings:
         if at is not None:
-            ring |= {"facecolor": color, "linewidth": 1.5 if color == "none" else 0.8}
-            ax.scatter(x[at], y[at], s=size, marker=marker, zorder=4, **ring)
+            ring: dict[str, Any] = {"facecolors": face, "edgecolors": "black", "linewidths": width}
+            ax.scatter(x[[at]], y[[at]], s=size, marker=marker, zorder=4, **ring)
 
 
 def _learning_panel(ax: Axes, search: _Search) -> None:
     """Each trial in the order they started, and the best so far as steps."""
+    from matplotlib.ticker import MaxNLocator
+
     x = search.table["trial"].to_numpy(dtype=float)
-    signed = np.where(np.isfinite(search.values), search.sign * search.values, np.inf)
-    best = search.sign * np.minimum.accumulate(signed)
+    badness = np.where(np.isfinite(search.values), search.sign * search.values, np.inf)
+    best = search.sign * np.minimum.accumulate(badness)
     _points(ax, search, x)
     known = np.isfinite(best)
-    held = search.sign * np.minimum(search.sign * best[known], search.sign * search.limit)
-    ax.step(x[known], held, where="post", color="#D55E00", linewidth=1.8, zorder=3)
+    y = search.place(best[known])
+    ax.step(x[known], y, where="post", color="#D55E00", linewidth=1.8, zorder=3)
+    margin = 0.5 + 0.02 * (x.max() - x.min())
+    ax.set_xlim(x.min() - margin, x.max() + margin)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     ax.set_xlabel("trial (line: the best so far)")
 
 
-def _set_limits(ax: Axes, search: _Search) -> None:
-    best = search.values[search.best]
-    pad = 0.06 * abs(search.limit - best) or 0.01 * abs(best) or 0.01
-    ends = (best - search.sign * pad, search.limit + search.sign * pad)
-    ax.set_ylim(min(ends), max(ends))
-
-
 def _legend(figure: Figure, search: _Search) -> None:
-    """What the markers mean, with counts, and what is not drawn to scale."""
+    """What the markers mean, with counts."""
     from matplotlib.lines import Line2D
 
     def entry(marker: str, label: str, color: str, size: float, face: str | None = None) -> Line2D:
@@ -281,14 +300,26 @@ def _legend(figure: Figure, search: _Search) -> None:
     ]
     if search.default is not None:
         entries.append(entry("D", "default", "black", 8, "none"))
-    entries.append(entry("*", "best", "black", 12, "#F0E442"))
-    if search.beyond.any():
-        count, worst = int(search.beyond.sum()), search.values[search.beyond]
-        extreme = worst.max() if search.mode == "min" else worst.min()
-        text = f"{count} beyond the axis (as far as {extreme:.4g}), drawn on its edge"
-        entries.append(entry("^" if search.mode == "min" else "v", text, "0.4", 7))
-    without = int((~np.isfinite(search.values)).sum())
-    title = f"{without} trials without a value are drawn on the worse edge" if without else None
+    entries.append(entry("*", "best", "black", 12, _BEST))
     figure.legend(
-        handles=entries, loc="outside lower left", ncols=6, frameon=False, fontsize=9, title=title
+        handles=entries,
+        loc="outside lower left",
+        ncols=6,
+        columnspacing=1.2,
+        frameon=False,
+        fontsize=9,
+        title=_off_scale(search),
+        title_fontsize=9,
+        alignment="left",
     )
+
+
+def _off_scale(search: _Search) -> str | None:
+    """Says what lies beyond the dashed line, if anything does."""
+    parts = []
+    if num := int(search.beyond.sum()):
+        extreme = search.sign * (search.sign * search.values[search.beyond]).max()
+        parts.append(f"{num} with a far worse value (as far as {extreme:.4g}, triangles)")
+    if num := int((~np.isfinite(search.values)).sum()):
+        parts.append(f"{num} without a value")
+    return f"Trials beyond the dashed line, not to scale: {' and '.join(parts)}" if parts else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,17 +31,31 @@ class TrialWriter:
             if name != "epoch" and isinstance(value, (int, float)):
                 self._writer.add_scalar(_tag(name), value, int(result["epoch"]))
 
-    def finish(self, config: Mapping[str, Any], best: Mapping[str, Any], metric: str) -> None:
-        """Adds the HParams row, the best epoch's metric beside the last one's, and closes."""
-        from torch.utils.tensorboard.summary import hparams
+    def finish(
+        self, name: str, config: Mapping[str, Any], best: Mapping[str, Any], metric: str
+    ) -> None:
+        """Adds the HParams row and closes the file.
 
-        values = {f"best/{metric}": best[metric], "best/epoch": best["epoch"]} if best else {}
+        Args:
+            name: the trial's name in the row.
+            config: every field of the configuration.
+            best: the best epoch's result; empty for a trial without one.
+            metric: the metric that the search goes by; the row has its best and its last value.
+        """
+        from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2, summary_v2
+
         fields = {k: _plain(v) for k, v in config.items()}
+        if best:
+            self._writer.add_scalar(f"best/{metric}", best[metric], int(best["epoch"]))
+            self._writer.add_scalar("best/epoch", best["epoch"], int(best["epoch"]))
         writer = self._writer._get_file_writer()
-        for summary in hparams(fields, values):
-            writer.add_summary(summary)
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, int(best["epoch"]))
+        writer.add_summary(_experiment(fields, metric))
+        writer.add_summary(summary_v2.hparams_pb(fields, trial_id=name))
+        end = plugin_data_pb2.SessionEndInfo(
+            status=api_pb2.STATUS_SUCCESS if best else api_pb2.STATUS_FAILURE,
+            end_time_secs=time.time(),
+        )
+        writer.add_summary(_hparams_summary("session_end_info", session_end_info=end))
         self._writer.close()
 
     def close(self) -> None:
@@ -53,6 +68,44 @@ def _tag(name: str) -> str:
         if name.startswith(prefix):
             return f"{group}/{name.removeprefix(prefix)}"
     return f"train/{name}"
+
+
+def _experiment(fields: Mapping[str, Any], metric: str) -> Any:
+    """The columns of the HParams table, with the fields' true types."""
+    from tensorboard.plugins.hparams import api_pb2
+
+    infos = [api_pb2.HParamInfo(name=k, type=_data_type(v)) for k, v in fields.items()]
+    metrics = [
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=shown)
+        for tag, shown in (
+            (f"best/{metric}", f"best {metric}"),
+            ("best/epoch", "best epoch"),
+            (_tag(metric), f"last {metric}"),
+        )
+    ]
+    experiment = api_pb2.Experiment(hparam_infos=infos, metric_infos=metrics)
+    return _hparams_summary("experiment", experiment=experiment)
+
+
+def _data_type(value: Any) -> Any:
+    from tensorboard.plugins.hparams import api_pb2
+
+    if isinstance(value, bool):
+        return api_pb2.DATA_TYPE_BOOL
+    return api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64
+
+
+def _hparams_summary(tag: str, **content: Any) -> Any:
+    from tensorboard.compat.proto import summary_pb2
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    data = plugin_data_pb2.HParamsPluginData(**content)
+    value = summary_pb2.Summary.Value(
+        tag=f"_hparams_/{tag}",
+        metadata=metadata.create_summary_metadata(data),
+        tensor=metadata.NULL_TENSOR,
+    )
+    return summary_pb2.Summary(value=[value])
 
 
 def _plain(value: Any) -> bool | int | float | str:

@@ -86,7 +86,7 @@ class RunCallback(Callback):
             self._end(record, FINISHED)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Writes down that the scheduler stopped a trial; one cut off by the clock goes on later."""
+        """Writes down that the scheduler stopped a trial; one that the clock cut off is not."""
         record = self._record(trial)
         if record.status == RUNNING and not self._deadline.expired:
             self._end(record, STOPPED)
@@ -114,5 +114,6 @@ class RunCallback(Callback):
         writer = self._writers.pop(record.index, None)
         if writer is not None:
             best = record.best(self._ledger.metric, self._ledger.mode)
-            writer.finish(record.config, best or {}, self._ledger.metric)
+            name = f"trial {record.index}"
+            writer.finish(name, record.config, best or {}, self._ledger.metric)
         self._ledger.end(record.index, status, error)

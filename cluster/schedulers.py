@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,16 @@ def build_scheduler(
     raise UserError(f"--scheduler {name}: use one of {', '.join(SCHEDULERS)}")
 
 
+class _LedgerPBT(PopulationBasedTraining):
+    """Ray's PBT, which refuses searchers because they would not learn of changed configurations.
+
+    The ledger does learn of them, through the run's callback.
+    """
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_add(SimpleNamespace(search_alg=None), trial)
+
+
 def _pbt(
     config_class: type[Config], suggest: Suggest, seed: int, interval: int
 ) -> PopulationBasedTraining:
@@ -199,7 +210,7 @@ def _pbt(
     def draw(name: str) -> Callable[[], Any]:
         return lambda: sample(suggest, int(rng.integers(2**31)))[1][name]
 
-    return PopulationBasedTraining(
+    return _LedgerPBT(
         time_attr="epoch",
         perturbation_interval=interval,
         hyperparam_mutations={name: draw(name) for name in fields},

@@ -1,0 +1,123 @@
+"""Faults for real: processes are killed in mid-search, and the final table is the same.
+
+Each test runs the command itself, as a user would, waits until a part of the search is done, kills,
+and lets it end or runs it again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+pytestmark = pytest.mark.timeout(240)
+
+_NUM_TRIALS = 6
+# Slow enough (about 0.2 s an epoch) for a kill to hit the middle of a trial.
+_SEARCH = ["matrix_factorization", "l2", "--searcher", "random", "--epochs", "9"]
+_SEARCH += ["--num-samples", str(_NUM_TRIALS), "--set", "batch_size=1", "--json"]
+
+
+def start(folder: Path, ratings_csv: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "cluster.cli", "tune", *_SEARCH]
+    command += ["--dataset", str(ratings_csv), "--storage", str(folder), "--name", "run"]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors.decode()
+
+
+def wait_for_lines(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    ledger = folder / "run" / "ledger.jsonl"
+    for _ in range(1200):
+        if ledger.exists() and len(ledger.read_bytes().splitlines()) >= count:
+            return
+        assert process.poll() is None, "the search ended before the fault"
+        time.sleep(0.05)
+    raise AssertionError("the search did not get going")
+
+
+def table(folder: Path) -> pd.DataFrame:
+    frame = pd.read_parquet(folder / "run" / "trials.parquet").drop(columns="time_total_s")
+    return frame
+
+
+def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [c for c in children if c.cmdline() and c.cmdline()[0].startswith("ray::")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, ratings_csv: Path) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(start(folder, ratings_csv))
+    frame = table(folder)
+    assert len(frame) == _NUM_TRIALS
+    assert set(frame["status"]) == {"finished", "stopped"}, "some trials stop, some finish"
+    return frame
+
+
+def _one_worker(process: subprocess.Popen[bytes]) -> None:
+    busy = [w for w in workers(process) if "LearnerTrainable" in w.cmdline()[0]]
+    assert busy, "no trial is running"
+    busy[0].kill()
+
+
+def _all_workers(process: subprocess.Popen[bytes]) -> None:
+    for worker in workers(process):
+        worker.kill()
+
+
+@pytest.mark.parametrize("kill", [_one_worker, _all_workers])
+def test_a_search_survives_the_death_of_its_workers(
+    kill: Callable[[subprocess.Popen[bytes]], None],
+    undisturbed: pd.DataFrame,
+    tmp_path: Path,
+    ratings_csv: Path,
+) -> None:
+    process = start(tmp_path, ratings_csv)
+    wait_for_lines(tmp_path, 6, process)
+    kill(process)
+    finish(process)
+    pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
+
+
+def test_the_command_can_be_killed_twice_and_run_again(
+    undisturbed: pd.DataFrame, tmp_path: Path, ratings_csv: Path
+) -> None:
+    for lines in (4, 16):
+        process = start(tmp_path, ratings_csv)
+        wait_for_lines(tmp_path, lines, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finish(start(tmp_path, ratings_csv))
+    pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
+
+
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
+    undisturbed: pd.DataFrame, tmp_path: Path, ratings_csv: Path
+) -> None:
+    process = start(tmp_path, ratings_csv)
+    wait_for_lines(tmp_path, 8, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    assert b"Traceback" not in errors
+    assert b'"complete": false' in output
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive, "Ctrl-C leaves no process behind"
+    finish(start(tmp_path, ratings_csv))
+    pd.testing.assert_frame_equal(table(tmp_path), undisturbed)

@@ -1,0 +1,85 @@
+"""Small data for unit tests, and a guard: nothing here may start Ray."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
+
+import cluster  # noqa: F401  (Ray's settings are made before Ray is imported)
+
+# isort: split
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+
+from trainables import LEARNERS, get_learner
+from trainables.learner import Dataset, Learner
+from trainables.ratings import RatingsData
+
+NUM_USERS, NUM_ITEMS, NUM_RATINGS, RANK = 40, 25, 500, 3
+
+
+@pytest.fixture(autouse=True)
+def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError("a unit test must not start Ray; put it in tests/ray")
+
+    monkeypatch.setattr(ray, "init", refuse)
+
+
+@pytest.fixture(scope="session")
+def ratings_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ratings 1 to 5 of a model of low rank with noise: there is something to learn."""
+    rng = np.random.default_rng(7)
+    users, items = rng.normal(size=(NUM_USERS, RANK)), rng.normal(size=(NUM_ITEMS, RANK))
+    pairs = rng.choice(NUM_USERS * NUM_ITEMS, NUM_RATINGS, replace=False)
+    user, item = pairs // NUM_ITEMS, pairs % NUM_ITEMS
+    score = 3.0 + (users[user] * items[item]).sum(1) * 0.7 + rng.normal(size=NUM_RATINGS) * 0.3
+    table = pd.DataFrame(
+        {
+            "user": user,
+            "item": item,
+            "rating": score.round().clip(1, 5),
+            "timestamp": 880_000_000 + rng.permutation(NUM_RATINGS),
+            "title": [f"Film {k} ({1950 + 2 * k})" for k in item],
+        }
+    )
+    path = tmp_path_factory.mktemp("ratings") / "ratings.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+def _read_only(arrays: Any) -> dict[str, Any]:
+    """The arrays as the object store gives them to a trial."""
+    for value in arrays.values():
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+    return dict(arrays)
+
+
+def _load(learner: type[Learner[Any]], path: Path) -> Dataset:
+    if not issubclass(learner.data_class, RatingsData):
+        raise NotImplementedError(f"teach tests/unit/conftest.py tiny data for {learner.name}")
+    dataset = learner.load_data(learner.data_class.create({"dataset": str(path)}))
+    return Dataset(_read_only(dataset.arrays), _read_only(dataset.test), dataset.info)
+
+
+@pytest.fixture(scope="session")
+def ratings_dataset(ratings_csv: Path) -> Dataset:
+    return _load(get_learner("matrix_factorization"), ratings_csv)
+
+
+@pytest.fixture(params=sorted(LEARNERS))
+def learner_class(request: pytest.FixtureRequest) -> type[Learner[Any]]:
+    """Every trainable in turn."""
+    if find_spec(LEARNERS[request.param].partition(":")[0]) is None:
+        pytest.skip(f"{request.param} is not written yet")
+    return get_learner(request.param)
+
+
+@pytest.fixture
+def tiny_dataset(learner_class: type[Learner[Any]], ratings_csv: Path) -> Dataset:
+    """A data set that the trainable of the test learns from within milliseconds."""
+    return _load(learner_class, ratings_csv)
