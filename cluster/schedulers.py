@@ -194,6 +194,11 @@ class _LedgerPBT(PopulationBasedTraining):
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         super().on_trial_add(SimpleNamespace(search_alg=None), trial)
 
+    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], Any]:
+        # A trial that copies another stays itself: its index names its folder and ledger entries.
+        config, operations = super()._get_new_config(trial, trial_to_clone)
+        return {**config, INDEX: trial.config[INDEX]}, operations
+
 
 def _pbt(
     config_class: type[Config], suggest: Suggest, seed: int, interval: int

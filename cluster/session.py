@@ -12,6 +12,7 @@ from data.errors import UserError
 
 __all__ = ["ray_session", "require_resources"]
 
+
 @contextmanager
 def ray_session(
     address: str | None = None, *, num_cpus: int | None = None, num_gpus: int | None = None

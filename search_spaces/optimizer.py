@@ -10,7 +10,7 @@ __all__ = ["SPACE"]
 
 # Adagrad's steps shrink from the first on and stochastic gradient descent has no per-weight scale,
 # so each rule needs a range of its own: the rate is conditional on the rule.
-_RATES = {"adam": (5e-4, 5e-2), "adagrad": (5e-3, 0.5), "sgd": (1e-3, 0.5)}
+_RATES = {"adam": (1e-3, 5e-2), "adagrad": (1e-2, 0.5), "sgd": (1e-2, 1.0)}
 
 
 def _ratings(trial: Trial, config: Any) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def _ratings(trial: Trial, config: Any) -> dict[str, Any]:
         "optimizer": rule,
         "learning_rate": trial.suggest_float(f"{rule}_learning_rate", *_RATES[rule], log=True),
         "schedule": trial.suggest_categorical("schedule", ["constant", "linear", "cosine"]),
-        "batch_size": trial.suggest_categorical("batch_size", [128, 256, 512, 1024]),
+        "batch_size": trial.suggest_categorical("batch_size", [512, 1024, 2048, 4096]),
     }
 
 

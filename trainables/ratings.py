@@ -60,9 +60,7 @@ class RatingsConfig(TrainingConfig):
     num_factors: int = option(64, "size of a user's and of an item's embedding", low=1, high=4096)
     embedding_l2: float = option(0.13, "λ of λ·Σw² on the embeddings", low=0.0)
     bias_l2: float = option(0.005, "λ of λ·Σw² on the biases", low=0.0)
-    l2_on: str = option(
-        "balanced", "how rows are weighted", choices=("batch", "balanced", "table")
-    )
+    l2_on: str = option("balanced", "how rows are weighted", choices=("batch", "balanced", "table"))
     implicit_feedback: bool = option(
         False, "add to a user's embedding that of the items rated, whatever the rating (SVD++)"
     )
@@ -277,4 +275,3 @@ def _scale(text: str) -> tuple[float, float] | None:
 
 def _columns_of(name: str, rows: Interactions) -> dict[str, np.ndarray]:
     return {f"{name}_user": rows.user, f"{name}_item": rows.item, f"{name}_rating": rows.rating}
-

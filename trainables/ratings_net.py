@@ -26,9 +26,9 @@ __all__ = ["RatingsNet", "RatingsNetConfig"]
 class RatingsNetConfig(RatingsConfig):
     """Fields of the network. `dense_dropout` holds one rate for all dense layers, or one each."""
 
-    hidden_sizes: tuple[int, ...] = option((64,), "units of each dense layer", low=1, high=8192)
+    hidden_sizes: tuple[int, ...] = option((64, 32), "units of each dense layer", low=1, high=8192)
     embedding_dropout: float = option(
-        0.1, "share of the embeddings' values dropped", low=0.0, high=0.95
+        0.3, "share of the embeddings' values dropped", low=0.0, high=0.95
     )
     dense_dropout: tuple[float, ...] = option(
         (0.2,), "share of units dropped after each dense layer", low=0.0, high=0.95
@@ -42,6 +42,7 @@ class RatingsNetConfig(RatingsConfig):
     implicit_feedback: bool = option(
         True, "add to a user's embedding that of the items rated, whatever the rating (SVD++)"
     )
+    implicit_l2: float = option(0.5, "λ of λ·Σw² on the implicit embeddings", low=0.0)
     learning_rate: float = option(0.003, "step size at its highest", low=1e-7, high=10.0)
 
     def check(self) -> None:

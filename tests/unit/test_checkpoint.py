@@ -163,7 +163,7 @@ def test_a_failed_save_keeps_the_state_before(
     def fail(*_: Any) -> None:
         raise OSError("no space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-        patch.setattr("os.replace", fail)
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="no space"):
         checkpoint.save(storage, "s", {"epoch": 2}, {})
     assert checkpoint.load(storage, "s")[0]["epoch"] == 1

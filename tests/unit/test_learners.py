@@ -70,9 +70,7 @@ def test_the_class_says_what_it_is(learner_class: Class) -> None:
     assert all(name.startswith("val_") for name in learner_class.metrics)
 
 
-def test_an_epoch_reports_the_declared_metrics(
-    learner_class: Class, tiny_dataset: Dataset
-) -> None:
+def test_an_epoch_reports_the_declared_metrics(learner_class: Class, tiny_dataset: Dataset) -> None:
     result = build(learner_class, tiny_dataset, schedule="constant").run_epoch()
     assert result["epoch"] == 1
     assert result["learning_rate"] == 0.01
@@ -219,8 +217,7 @@ def test_a_learning_rate_far_too_high_is_reported_as_such(
     wild = {"optimizer": "sgd", "learning_rate": 10.0, "schedule": "constant", "epochs": 30}
     learner = build(learner_class, tiny_dataset, **wild)
     with pytest.raises(TrainingDivergedError, match="learning_rate=10 is probably too high"):
-        for _ in range(30):
-            learner.run_epoch()
+        all(learner.run_epoch() for _ in range(30))
 
 
 def test_the_last_batch_may_be_smaller_and_none_is_lost(

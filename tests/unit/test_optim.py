@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def test_schedules_pass_through_their_points(
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_schedules_fall_all_the_way_and_stay_at_zero(schedule: str) -> None:
     rates = [learning_rate(config(schedule=schedule), k / 10) for k in range(101)]
-    assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(rates))
     assert learning_rate(config(schedule=schedule), 11) == pytest.approx(0.0, abs=1e-12)
 
 

@@ -58,8 +58,8 @@ def test_a_write_that_fails_at_the_end_changes_nothing(
     def fail(*_: Any) -> None:
         raise error
 
-    with monkeypatch.context() as patch, pytest.raises(type(error)):
-        patch.setattr("os.replace", fail)
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(type(error)):
         storage.write("a", b"new")
     assert storage.read("a") == b"old"
     assert files(tmp_path) == ["a"]
@@ -80,8 +80,8 @@ def test_a_first_write_that_fails_leaves_no_file(
     def fail(*_: Any) -> None:
         raise OSError("disk")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
-        patch.setattr("os.replace", fail)
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk"):
         Storage(tmp_path).write("a", b"new")
     assert files(tmp_path) == []
 

@@ -292,9 +292,7 @@ def test_a_state_that_was_copied_goes_on_like_the_donor(run: Run, tmp_path: Path
     assert steps(taker, 2) == steps(donor, 2)
 
 
-def test_the_best_file_of_a_taker_holds_the_best_that_it_reported(
-    run: Run, tmp_path: Path
-) -> None:
+def test_the_best_file_of_a_taker_holds_the_best_that_it_reported(run: Run, tmp_path: Path) -> None:
     """The ledger judges a trial by its own reports; its best file must hold that very epoch."""
 
     class Poor(Scripted):
