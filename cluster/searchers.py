@@ -35,7 +35,7 @@ class Proposer(ABC):
     def propose(self, index: int, attempt: int) -> Point | None:
         """A point for trial `index`; a further one for each attempt; None if there are no more."""
 
-    def tell(self, ledger: Ledger) -> None:
+    def tell(self, ledger: Ledger) -> None:  # noqa: B027  (learning is optional)
         """Learns from the results so far. Random and grid do not."""
 
     def points(self) -> list[dict[str, Any]] | None:
@@ -82,7 +82,9 @@ class TPEProposer(Proposer):
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._suggest, self._seed = suggest, seed
-        direction = "minimize" if mode == "min" else "maximize"
+        direction = optuna.study.StudyDirection.MINIMIZE
+        if mode == "max":
+            direction = optuna.study.StudyDirection.MAXIMIZE
         self._study = optuna.create_study(direction=direction)
         self._numbers: dict[int, int] = {}
         self._told: set[int] = set()

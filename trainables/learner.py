@@ -71,8 +71,8 @@ class Learner(ABC, Generic[C]):
     A family implements four methods: `build_model`, `batches`, `loss` and `evaluate`. Everything
     random in epoch e is seeded from (config.seed, e), so `state_dict` holds no generator's state.
 
-    Attributes of the class: `name` and `summary` for the command line, `config_class`, `data_class`,
-    and `metrics`, the validation metrics with "min" or "max", the first one the default.
+    Attributes of the class: `name` and `summary` for the command line; `config_class`,
+    `data_class`; and `metrics`, the validation metrics with "min" or "max", the first the default.
 
     Args:
         config: the family's configuration.
@@ -121,7 +121,7 @@ class Learner(ABC, Generic[C]):
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
         """Metrics, named `prefix_…`, on arrays named `prefix_…` without changing the model."""
 
-    def penalties(self) -> list[tuple[nn.Parameter, Tensor | float]]:
+    def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
         """The L2 penalties: parameters w with λ, which may be one number or one for each row.
 
         λ·Σw² is part of what is minimised, once a batch, but not of the loss that is reported. Its
@@ -170,7 +170,7 @@ class Learner(ABC, Generic[C]):
             self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
                 loss = self.loss(batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self._add_penalties()
             self.optimizer.step()
             # Summed on the device: asking for a number each step would wait for the GPU.

@@ -43,6 +43,6 @@ class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig]):
         """The tables; the global mean is the training set's."""
         return _DotProduct(self.data, self.config, biases=self.config.biases)
 
-    def penalties(self) -> list[tuple[nn.Parameter, Tensor | float]]:
+    def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
         """embedding_l2 on the factors and bias_l2 on the biases."""
         return self.table_penalties(self.model)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from data.errors import UserError
-from data.ratings import Interactions, Ratings
+from data.ratings import Interactions
 from trainables.config import Config, option
 from trainables.learner import Dataset, Learner
 from trainables.optim import TrainingConfig
@@ -140,11 +140,11 @@ class RatingsLearner(Learner[R]):
         weights = ratings.clamp(min=1).float() ** exponent
         return l2 * (weights / weights.sum())[:, None]
 
-    def table_penalties(self, tables: Tables) -> list[tuple[nn.Parameter, Tensor | float]]:
+    def table_penalties(self, tables: Tables) -> list[tuple[Tensor, Tensor | float]]:
         """The L2 of the tables that both models have."""
         config = self.config
         user, item = (self.row_strengths(role, 1.0) for role in ("user", "item"))
-        penalties: list[tuple[nn.Parameter, Tensor | float]] = [
+        penalties: list[tuple[Tensor, Tensor | float]] = [
             (tables.user.weight, config.embedding_l2 * user),
             (tables.item.weight, config.embedding_l2 * item),
         ]
@@ -230,16 +230,14 @@ class _BagSum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, weight: Tensor, items: Tensor, starts: Tensor, users: Tensor, item_starts: Tensor
     ) -> Tensor:
         ctx.save_for_backward(users, item_starts)
         return nn.functional.embedding_bag(items, weight, starts, mode="sum")
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, grad: Tensor
-    ) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         users, starts = ctx.saved_tensors
         back = nn.functional.embedding_bag(users, grad.contiguous(), starts, mode="sum")
         return back, None, None, None, None

@@ -72,11 +72,12 @@ class _Network(nn.Module):
         for units, rate in zip(config.hidden_sizes, rates, strict=True):
             layers += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(rate)]
             width = units
-        self.dense = nn.Sequential(*layers, nn.Linear(width, 1))
+        output = nn.Linear(width, 1)
         if config.factorization:
-            nn.init.zeros_(self.dense[-1].weight)
+            nn.init.zeros_(output.weight)
         start = 0.0 if config.factorization else float(data["train_rating"].double().mean())
-        nn.init.constant_(self.dense[-1].bias, start)
+        nn.init.constant_(output.bias, start)
+        self.dense = nn.Sequential(*layers, output)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         vectors = self.tables.look_up(user, item)
@@ -110,9 +111,9 @@ class RatingsNet(RatingsLearner[RatingsNetConfig]):
             {"params": list(self.model.dense.parameters()), "scale": 1.0},
         ]
 
-    def penalties(self) -> list[tuple[nn.Parameter, Tensor | float]]:
+    def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
         """The tables' L2, and dense_l2 on the weights (not the biases) of the dense layers."""
-        weights: Iterator[nn.Parameter] = (
+        weights: Iterator[Tensor] = (
             layer.weight for layer in self.model.dense if isinstance(layer, nn.Linear)
         )
         return [

@@ -50,8 +50,7 @@ def wait_for_lines(folder: Path, count: int, process: subprocess.Popen[bytes]) -
 
 
 def table(folder: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(folder / "run" / "trials.parquet").drop(columns="time_total_s")
-    return frame
+    return pd.read_parquet(folder / "run" / "trials.parquet").drop(columns="time_total_s")
 
 
 def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
