@@ -8,8 +8,9 @@ from typing import Any
 from ray.tune import Callback, Stopper
 
 from analysis.tensorboard import TrialWriter
-from cluster.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
+from cluster.ledger import FAILED, FINISHED, RUNNING, STOPPED, TrialRecord
 from cluster.progress import Progress
+from cluster.searchers import LedgerSearcher
 from data.storage import Storage
 from trainables.base import INDEX, trial_folder
 
@@ -46,18 +47,22 @@ class RunCallback(Callback):
     """Keeps the run's records while Ray Tune works.
 
     Args:
-        ledger: where results and endings go.
+        searcher: whose ledger results and endings go to, and which is told how many trials run.
         storage: the run's folder, for the TensorBoard files.
         progress: the progress line.
         deadline: tells a trial that was stopped for good from one that is to go on later.
     """
 
     def __init__(
-        self, ledger: Ledger, storage: Storage, progress: Progress, deadline: Deadline
+        self, searcher: LedgerSearcher, storage: Storage, progress: Progress, deadline: Deadline
     ) -> None:
-        self._ledger, self._storage = ledger, storage
+        self._searcher, self._ledger, self._storage = searcher, searcher.ledger, storage
         self._progress, self._deadline = progress, deadline
         self._writers: dict[int, TrialWriter] = {}
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Counts the trials that take, or are to take, a place on the machine."""
+        self._searcher.active = sum(t.status in ("PENDING", "RUNNING") for t in trials)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Opens the trial's TensorBoard file."""

@@ -73,6 +73,10 @@ class SuccessiveHalving:
         if epoch in self.levels:
             self._rungs[self.levels.index(epoch)].setdefault(index, self._best[index])
 
+    def begin(self, index: int) -> None:
+        """Notes that a trial runs, perhaps again."""
+        self._ended.discard(index)
+
     def end(self, index: int) -> None:
         """Notes that a trial will reach no further rung."""
         self._ended.add(index)
@@ -114,6 +118,10 @@ class OrderedASHA(FIFOScheduler):
                 halving.record(trial.index, int(result["epoch"]), result[self._key])
             if trial.status != RUNNING:
                 halving.end(trial.index)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """A trial is new, or its worker died and it starts again right after `on_trial_error`."""
+        self._halving.begin(int(trial.config[INDEX]))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Continues, stops, or pauses the trial without a checkpoint: its state is on disk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import tempfile
 import threading
@@ -87,10 +88,11 @@ def run_search(
         deadline = Deadline(time_budget)
         if searcher.remaining():
             progress = Progress(request.num_samples, quiet=quiet)
-            callback = RunCallback(ledger, storage, progress, deadline)
+            callback = RunCallback(searcher, storage, progress, deadline)
             with ray_session(address) as ray, _stop_on_signal(deadline):
                 require_resources(ray, request.cpus, request.gpus)
-                _tune(request, storage, dataset, searcher, callback, deadline, max_concurrent)
+                searcher.limit = _limit(ray, request, max_concurrent)
+                _tune(request, storage, dataset, searcher, callback, deadline)
             progress.close()
         _publish(storage, ledger)
     complete = not ledger.unfinished() and not (deadline.expired and searcher.remaining())
@@ -110,10 +112,12 @@ def _tune(
     searcher: LedgerSearcher,
     callback: RunCallback,
     deadline: Deadline,
-    max_concurrent: int | None,
 ) -> None:
     """Every call of Ray Tune is here."""
     from ray import tune
+
+    # Ray would ask for the next trial only when the last one has started; so all start at once.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.limit)
 
     trainable = tune.with_parameters(
         LearnerTrainable,
@@ -143,7 +147,6 @@ def _tune(
                 scheduler=scheduler,
                 num_samples=searcher.remaining(),
                 reuse_actors=True,
-                max_concurrent_trials=max_concurrent,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),
@@ -157,6 +160,17 @@ def _tune(
             ),
         )
         tuner.fit()
+
+
+def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None) -> int:
+    """Trials at a time: what was asked for, or what fits and one that waits for its place."""
+    if max_concurrent is not None:
+        return max_concurrent
+    have = ray.cluster_resources()
+    places = have.get("CPU", 0) / request.cpus
+    if request.gpus:
+        places = min(places, have.get("GPU", 0) / request.gpus)
+    return max(1, int(places)) + 1
 
 
 def _trial_name(trial: Any) -> str:

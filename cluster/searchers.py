@@ -181,7 +181,14 @@ class LedgerSearcher(Searcher):
         proposer: where new points come from.
         complete: turns configuration fields into a full configuration.
         num_samples: trials in the whole run; None for as many as the proposer has.
+
+    Attributes:
+        limit: trials that may be pending or running at a time.
+        active: trials that are; the run's callback counts them at every step.
     """
+
+    limit: int = 1
+    active: int = 0
 
     def __init__(
         self,
@@ -209,10 +216,13 @@ class LedgerSearcher(Searcher):
         return unfinished + max(0, self._num_samples - len(self.ledger))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's configuration with its index, or FINISHED."""
+        """The next trial's configuration with its index, FINISHED, or None for not now."""
+        if self.active >= self.limit:
+            return None
         record = self._resuming.pop(0) if self._resuming else self._new()
         if record is None:
             return str(Searcher.FINISHED)
+        self.active += 1
         return {**record.config, INDEX: record.index}
 
     def _new(self) -> TrialRecord | None:

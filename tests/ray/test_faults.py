@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +24,13 @@ _NUM_TRIALS = 6
 # Slow enough (about 0.2 s an epoch) for a kill to hit the middle of a trial.
 _SEARCH = ["matrix_factorization", "l2", "--searcher", "random", "--epochs", "9"]
 _SEARCH += ["--num-samples", str(_NUM_TRIALS), "--set", "batch_size=1", "--json"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left_behind() -> Iterator[None]:
+    yield
+    for process in psutil.Process().children(recursive=True):
+        process.kill()
 
 
 def start(folder: Path, ratings_csv: Path) -> subprocess.Popen[bytes]:
@@ -53,9 +60,17 @@ def table(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "run" / "trials.parquet").drop(columns="time_total_s")
 
 
-def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def title(process: psutil.Process) -> str:
+    """The process's title; empty for one that is just ending."""
+    try:
+        return (process.cmdline() or [""])[0]
+    except psutil.Error:
+        return ""
+
+
+def workers(process: subprocess.Popen[bytes], *titles: str) -> list[psutil.Process]:
     children = psutil.Process(process.pid).children(recursive=True)
-    return [c for c in children if c.cmdline() and c.cmdline()[0].startswith("ray::")]
+    return [c for c in children if any(t in title(c) for t in titles)]
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +84,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, ratings_csv: Path) -> 
 
 
 def _one_worker(process: subprocess.Popen[bytes]) -> None:
-    busy = [w for w in workers(process) if "LearnerTrainable" in w.cmdline()[0]]
+    busy = workers(process, "Trainable")
     assert busy, "no trial is running"
     busy[0].kill()
 
 
 def _all_workers(process: subprocess.Popen[bytes]) -> None:
-    for worker in workers(process):
+    for worker in workers(process, "Trainable", "IDLE"):
         worker.kill()
 
 

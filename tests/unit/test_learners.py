@@ -240,6 +240,25 @@ def test_every_epoch_has_its_own_order(learner_class: Class, tiny_dataset: Datas
     assert not torch.equal(first, second)
 
 
+def test_training_draws_anew_in_every_epoch_and_for_every_seed(
+    learner_class: Class, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    original = learner_class.batches
+
+    def spy(self: Any, generator: torch.Generator) -> Any:
+        drawn.append(generator.initial_seed())
+        return original(self, generator)
+
+    monkeypatch.setattr(learner_class, "batches", spy)
+    for seed in (0, 1, 0):
+        learner = build(learner_class, tiny_dataset, seed=seed)
+        learner.run_epoch()
+        learner.run_epoch()
+    assert len(set(drawn[:4])) == 4
+    assert drawn[4:] == drawn[:2]
+
+
 def test_a_test_metric_is_refused(learner_class: Class) -> None:
     for name in learner_class.metrics:
         assert check_metric(learner_class, name) == name

@@ -97,7 +97,7 @@ def test_every_optimizer_walks_downhill(name: str) -> None:
         loss = weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.8 * losses[0]
 
 

@@ -320,6 +320,8 @@ class FakeController:
         self.rng = np.random.default_rng(seed)
         self.trials = [FakeTrial({INDEX: i}) for i in range(len(table))]
         self.rng.shuffle(self.trials)  # type: ignore[arg-type]
+        for trial in self.trials:
+            scheduler.on_trial_add(self, trial)
         self.ended: dict[int, int] = {}
 
     def get_live_trials(self) -> list[FakeTrial]:
@@ -393,6 +395,20 @@ def test_nobody_waits_for_a_trial_that_died(ledger: Ledger) -> None:
     zero.status = "ERROR"
     scheduler.on_trial_error(controller, zero)
     assert scheduler.choose_trial_to_run(controller) is one
+
+
+def test_a_trial_that_died_and_starts_again_is_waited_for(ledger: Ledger) -> None:
+    scheduler = OrderedASHA(ledger, halving())
+    controller = FakeController(scheduler, [[1.0], [1.0]], 2, 0)
+    zero, one = sorted(controller.trials, key=lambda t: t.config[INDEX])
+    zero.status = one.status = "RUNNING"
+    scheduler.on_trial_error(controller, zero)
+    scheduler.on_trial_add(controller, zero)
+    decision = scheduler.on_trial_result(controller, one, {"epoch": 1, "val": 2.0})
+    assert (decision, one.status) == (TrialScheduler.NOOP, "PAUSED")
+    scheduler.on_trial_result(controller, zero, {"epoch": 1, "val": 1.0})
+    assert scheduler.choose_trial_to_run(controller) is None
+    assert one.status == "TERMINATED"
 
 
 Build = Callable[..., TrialScheduler]

@@ -62,16 +62,22 @@ class Search:
         self.ledger = Ledger(Storage(folder), "val", mode)
         proposer = build_proposer(name, suggest, seed, mode)
         self.searcher = LedgerSearcher(self.ledger, proposer, complete, num_samples)
+        self.searcher.limit = 100
         self.sign = 1.0 if mode == "min" else -1.0
 
     def suggest(self) -> dict[str, Any] | None:
+        """The next configuration, or None at the end."""
         config = self.searcher.suggest("id")
-        return None if config == LedgerSearcher.FINISHED else dict(config)  # type: ignore[arg-type]
+        if config == LedgerSearcher.FINISHED:
+            return None
+        assert isinstance(config, dict)
+        return config
 
     def finish(self, config: dict[str, Any]) -> None:
         index = config[INDEX]
         self.ledger.result(index, {"epoch": 1, "val": self.sign * loss(config)})
         self.ledger.end(index, FINISHED)
+        self.searcher.active -= 1
 
     def run(self, num: int | None = None) -> list[dict[str, Any]]:
         """Runs that many trials, or all."""
@@ -163,6 +169,18 @@ def test_a_small_space_is_used_up_without_repeating(tmp_path: Path, name: str) -
     assert Search(tmp_path, name, small, num_samples=50).run() == []
 
 
+def test_no_more_trials_are_handed_out_than_have_a_place(tmp_path: Path) -> None:
+    search = Search(tmp_path)
+    search.searcher.limit = 2
+    first = search.suggest()
+    assert first is not None
+    search.suggest()
+    assert search.searcher.suggest("id") is None
+    assert len(search.ledger) == 2
+    search.finish(first)
+    assert (search.suggest() or {})[INDEX] == 2
+
+
 def test_different_seeds_search_differently(tmp_path: Path) -> None:
     one, other = (Search(tmp_path / str(s), seed=s) for s in (0, 1))
     assert one.run()[1:] != other.run()[1:]
@@ -191,6 +209,7 @@ def test_a_list_of_points_is_run_in_order(tmp_path: Path) -> None:
     ledger = Ledger(Storage(tmp_path), "val", "min")
     points = ListProposer([({}, {"x": v}) for v in (0.1, 0.2, 0.1)])
     searcher = LedgerSearcher(ledger, points, complete, None)
+    searcher.limit = 10
     assert searcher.remaining() == 3
     suggested = [searcher.suggest("id") for _ in range(4)]
     assert [s["x"] for s in suggested[:3] if isinstance(s, dict)] == [0.9, 0.1, 0.2]

@@ -1,0 +1,50 @@
+"""The search by raysweep, as `raysweep tune matrix_factorization l2 embedding_size` does it.
+
+python -m benchmarks.contestants.raysweep_search FOLDER
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from benchmarks import problem
+from benchmarks.contestants.protocol import answer, options
+from cluster.request import SearchRequest
+from cluster.search import run_search
+from data.storage import Storage
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Searches and answers."""
+    given = options(__doc__, arguments)
+    task = problem.read(given.folder)
+    request = SearchRequest(
+        task=problem.TASK,
+        spaces=problem.SPACES,
+        settings={"epochs": task.epochs},
+        data={"dataset": task.dataset},
+        searcher="random",
+        scheduler="none",
+        num_samples=given.trials or len(task.points),
+        seed=task.seed,
+    ).checked()
+    start = time.perf_counter()
+    storage = Storage(given.folder / "run")
+    result = run_search(request, storage, max_concurrent=given.concurrency, quiet=True)
+    trials = list(result.ledger)
+    if [t.config for t in trials] != task.points[: len(trials)]:
+        raise RuntimeError("raysweep searched other configurations than the others were given")
+    best = result.ledger.ranked()[0].best(request.metric, request.mode)
+    assert best is not None
+    answer(
+        best_val_rmse=best["val_rmse"],
+        num_trials=len(trials),
+        num_epochs=sum(t.epoch for t in trials),
+        search_s=time.perf_counter() - start,
+        compute_s=sum(epoch["time_epoch_s"] for t in trials for epoch in t.history),
+    )
+
+
+if __name__ == "__main__":
+    main()
