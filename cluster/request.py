@@ -8,7 +8,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -19,13 +19,23 @@ import yaml
 
 from data.errors import UserError
 from data.storage import Storage
-from search_spaces import Suggest, combine, get_space
+from search_spaces import Suggest, combine, get_space, sample
 from trainables import get_learner
 from trainables.learner import Learner, check_metric
 
-__all__ = ["EXPERIMENT", "SearchRequest", "read_experiment", "write_experiment"]
+__all__ = [
+    "EXPERIMENT",
+    "SCHEDULERS",
+    "SEARCHERS",
+    "SearchRequest",
+    "changeable",
+    "read_experiment",
+    "write_experiment",
+]
 
 EXPERIMENT = "experiment.yaml"
+SEARCHERS = ("tpe", "random", "grid")
+SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
 _PACKAGES = ("raysweep", "ray", "torch", "numpy", "pandas", "pyarrow", "optuna", "tensorboard")
 
 
@@ -69,6 +79,9 @@ class SearchRequest:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise UserError(f"--{name.replace('_', '-')} {value} is too small; at least {low}")
+        for name, known in (("searcher", SEARCHERS), ("scheduler", SCHEDULERS)):
+            if getattr(self, name) not in known:
+                raise UserError(f"--{name} {getattr(self, name)}: use one of {', '.join(known)}")
 
     @property
     def learner(self) -> type[Learner[Any]]:
@@ -100,12 +113,17 @@ class SearchRequest:
             spaces=tuple(self.spaces),
         )
         if self.spaces:
-            fields = _try_out(request.suggest())
+            fields = sample(request.suggest(), 0)[1]
             clash = sorted(set(fields) & set(self.settings))
             if clash:
                 raise UserError(
                     f"--set {clash[0]}={self.settings[clash[0]]} fixes a field that the space "
                     "searches; leave one of them out"
+                )
+            if self.scheduler == "pbt" and not changeable(fields):
+                raise UserError(
+                    "--scheduler pbt changes learning_rate and L2 fields in mid-run, and the space "
+                    "has none; search `optimizer` or `l2`, or use --scheduler asha"
                 )
         return request
 
@@ -131,10 +149,9 @@ class SearchRequest:
         return f"{self.task}-{what}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def _try_out(suggest: Suggest) -> dict[str, Any]:
-    from search_spaces import sample
-
-    return sample(suggest, 0)[1]
+def changeable(fields: Iterable[str]) -> list[str]:
+    """Those fields that a model in training can change: its learning rate and its penalties."""
+    return [name for name in fields if name == "learning_rate" or name.endswith("_l2")]
 
 
 def write_experiment(

@@ -24,15 +24,14 @@ from ray.tune.schedulers import (
 )
 
 from cluster.ledger import RUNNING, Ledger
-from data.errors import UserError
+from cluster.request import changeable
 from search_spaces import Suggest, sample
 from trainables.base import INDEX
 from trainables.config import Config
 from trainables.learner import is_better
 
-__all__ = ["SCHEDULERS", "OrderedASHA", "SuccessiveHalving", "build_scheduler", "rung_levels"]
+__all__ = ["OrderedASHA", "SuccessiveHalving", "build_scheduler", "rung_levels"]
 
-SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
 CONTINUE, STOP, WAIT = "continue", "stop", "wait"
 
 
@@ -173,11 +172,7 @@ def build_scheduler(
     reduction_factor: float,
     seed: int,
 ) -> TrialScheduler:
-    """The scheduler of that name, over epochs.
-
-    Raises:
-        UserError: an unknown name, or PBT for a space without a field that may change in mid-run.
-    """
+    """The scheduler of that name, one of `cluster.request.SCHEDULERS`, over epochs."""
     max_t = config.epochs
     if name == "none":
         return FIFOScheduler()
@@ -188,9 +183,7 @@ def build_scheduler(
         return HyperBandScheduler("epoch", max_t=max_t, reduction_factor=reduction_factor)
     if name == "median":
         return MedianStoppingRule("epoch", grace_period=grace_period, min_samples_required=3)
-    if name == "pbt":
-        return _pbt(type(config), suggest, seed, max(1, grace_period))
-    raise UserError(f"--scheduler {name}: use one of {', '.join(SCHEDULERS)}")
+    return _pbt(type(config), suggest, seed, max(1, grace_period))
 
 
 class _LedgerPBT(PopulationBasedTraining):
@@ -212,12 +205,7 @@ def _pbt(
     config_class: type[Config], suggest: Suggest, seed: int, interval: int
 ) -> PopulationBasedTraining:
     """Population-based training over the fields that a running model can change."""
-    fields = [n for n in sample(suggest, seed)[1] if n == "learning_rate" or n.endswith("_l2")]
-    if not fields:
-        raise UserError(
-            "--scheduler pbt changes learning_rate and L2 fields in mid-run, "
-            "and the space has none; search `optimizer` or `l2`, or use --scheduler asha"
-        )
+    fields = changeable(sample(suggest, seed)[1])
     rng = np.random.default_rng(seed)
 
     def draw(name: str) -> Callable[[], Any]:

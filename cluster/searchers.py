@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from ray.tune.search import Searcher
 
 from cluster.ledger import FAILED, FINISHED, RUNNING, Ledger, TrialRecord, config_key
-from data.errors import UserError
 from search_spaces import Suggest, grid, sample
 from trainables.base import INDEX
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["SEARCHERS", "LedgerSearcher", "ListProposer", "Proposer", "build_proposer"]
+__all__ = ["LedgerSearcher", "ListProposer", "Proposer", "build_proposer"]
 
 Point = tuple[dict[str, Any], dict[str, Any]]
 _ATTEMPTS = 100
@@ -159,18 +158,13 @@ class TPEProposer(Proposer):
             self._study.tell(number, state=TrialState.PRUNED)
 
 
-SEARCHERS: dict[str, Callable[[Suggest, int, str], Proposer]] = {
-    "tpe": lambda suggest, seed, mode: TPEProposer(suggest, seed, mode),
-    "random": lambda suggest, seed, _: RandomProposer(suggest, seed),
-    "grid": lambda suggest, seed, _: ListProposer(list(grid(suggest))),
-}
-
-
 def build_proposer(name: str, suggest: Suggest, seed: int, mode: str) -> Proposer:
-    """The proposer of that name; raises UserError for an unknown one."""
-    if name not in SEARCHERS:
-        raise UserError(f"--searcher {name}: use one of {', '.join(SEARCHERS)}")
-    return SEARCHERS[name](suggest, seed, mode)
+    """The proposer of that name, one of `cluster.request.SEARCHERS`."""
+    if name == "random":
+        return RandomProposer(suggest, seed)
+    if name == "grid":
+        return ListProposer(list(grid(suggest)))
+    return TPEProposer(suggest, seed, mode)
 
 
 class LedgerSearcher(Searcher):
