@@ -29,7 +29,7 @@ _LOOKS: dict[str, tuple[str, str, float]] = {
     "failed": ("x", "#000000", 30),
 }
 _BEST = "#F0E442"
-_LOG_DECADES = 1.5
+_LOG_DECADES = 1.25
 _MAX_CATEGORIES = 10
 _FAR = 6.0  # times the median distance from the best: what lies beyond is not drawn to scale
 
@@ -74,7 +74,7 @@ def plot_search(
 ) -> None:
     """Draws a panel for each searched field, and one for the best so far, as one PNG.
 
-    Numbers get a logarithmic axis when they span more than 1.5 decades (one that also shows 0 if
+    Numbers get a logarithmic axis when they span more than 1.25 decades (one that also shows 0 if
     some are 0); truth values and words get a jittered strip each, with its median, the best first.
     Trials more than 6 times as far from the best as the median trial is, and trials without a
     value, are drawn beyond a dashed line, not to scale, and the figure says how many they are.

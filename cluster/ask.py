@@ -55,12 +55,19 @@ def recommend(run: SavedRun, user: str, top: int) -> pd.DataFrame:
     return pd.DataFrame({**columns, "predicted": predicted}).iloc[order].reset_index(drop=True)
 
 
-def rank(run: SavedRun, top: int, most_rated: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Top and bottom items by bias among the most rated: (best, worst)."""
+def rank(
+    run: SavedRun, top: int, most_rated: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Top and bottom items by bias among the most rated: (best, worst).
+
+    The most rated are 2,000, or a quarter of the items where that is less: the bias of an item that
+    few have rated says little.
+    """
     from analysis.factors import rank_by_bias
 
     learner, ratings = _factorization(run)
     bias = _weights(learner, "item_bias")[:, 0]
+    most_rated = most_rated or max(2, min(2000, ratings.num_items // 4))
     return rank_by_bias(bias, _counts(ratings), _titles(ratings), most_rated=most_rated, top=top)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -127,6 +128,8 @@ def _storage(root: str) -> Finding:
     content = storage.read(name)
     if storage.local is not None:
         (storage.local / name).unlink()
+        with contextlib.suppress(OSError):
+            storage.local.rmdir()  # Succeeds only where the check made the folder.
     return Finding("storage", content == b"raysweep", f"{storage.uri} is writable and readable")
 
 

@@ -26,6 +26,7 @@ def search_summary(request: SearchRequest, result: SearchResult) -> dict[str, An
         "spaces": list(request.spaces),
         "metric": request.metric,
         "mode": request.mode,
+        "searched": sorted(_searched(ledger)),
         "complete": result.complete,
         "num_trials": len(ledger),
         "counts": counts,
@@ -33,6 +34,12 @@ def search_summary(request: SearchRequest, result: SearchResult) -> dict[str, An
         "default": _trial(ledger, ledger.trials[0]) if len(ledger) else None,
         "failures": [{"trial": t.index, "error": t.error} for t in ledger if t.status == FAILED],
     }
+
+
+def _searched(ledger: Ledger) -> set[str]:
+    """The fields whose values differ between trials."""
+    first = ledger.trials[0].config if len(ledger) else {}
+    return {k for t in ledger for k, v in t.config.items() if v != first[k]}
 
 
 def _trial(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
@@ -88,7 +95,7 @@ def _comparison(summary: dict[str, Any]) -> Any:
     table.add_row("at epoch", *(str(t["metrics"].get("epoch", "–")) for t in (best, default)))
     for name, value in best["config"].items():
         other = default["config"][name]
-        if value != other or name in best["params"]:
+        if value != other or name in summary["searched"]:
             table.add_row(name, _value(value), _value(other))
     return table
 
@@ -99,7 +106,7 @@ def _metric(trial: dict[str, Any], metric: str) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return ",".join(_value(v) for v in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -117,11 +124,7 @@ def _draw(request: SearchRequest, result: SearchResult) -> list[str]:
     from analysis.search_plots import plot_search
 
     table = result.ledger.table()
-    varied = [
-        name
-        for name in request.learner.config_class.names()
-        if name != "seed" and table[f"config.{name}"].astype(str).nunique() > 1
-    ]
+    varied = [n for n in request.learner.config_class.names() if n in _searched(result.ledger)]
     path = folder / "pictures" / "search.png"
     path.parent.mkdir(exist_ok=True)
     plot_search(table, varied, request.metric, request.mode, path)
@@ -178,7 +181,7 @@ def print_lists() -> None:
     from search_spaces import SPACES
     from trainables import LEARNERS, get_learner
 
-    console = Console(highlight=False)
+    console = Console(soft_wrap=True, highlight=False)
     console.print("[bold]Search spaces[/]")
     for space in SPACES.values():
         console.print(f"  {space.name:20} {space.question} ({', '.join(space.ask)})")
@@ -190,6 +193,6 @@ def print_lists() -> None:
         for title, fields in (("--set", learner.config_class), ("--data", learner.data_class)):
             for f in dataclasses.fields(fields):
                 default = "" if f.default is None else _value(f.default)
-                console.print(
-                    f"  {title} {f.name}={default}  [dim]{f.metadata['help']}[/]", soft_wrap=True
-                )
+                words = ", ".join(f.metadata["choices"])
+                meaning = f.metadata["help"] + (f" ({words})" if words else "")
+                console.print(f"  {title} {f.name}={default}  [dim]{meaning}[/]")

@@ -103,7 +103,7 @@ class SearchRequest:
         metric = check_metric(learner, self.metric or next(iter(learner.metrics)))
         base = learner.config_class.create({"seed": self.seed, **self.settings})
         data = learner.data_class.create(self.data)
-        grace = self.grace_period or max(1, base.epochs // 9)
+        grace = self.grace_period or max(1, base.epochs // 4)
         request = dataclasses.replace(
             self,
             metric=metric,

@@ -67,7 +67,12 @@ def recommend(
 def rank(
     run: Run,
     top: Top = 10,
-    most_rated: Annotated[int, typer.Option(help="Rank only so many most rated.", min=2)] = 2000,
+    most_rated: Annotated[
+        int | None,
+        typer.Option(
+            help="Rank only so many most rated; 2000, or a quarter if there are few.", min=2
+        ),
+    ] = None,
     storage: StorageRoot = "runs",
     json: Json = False,
 ) -> None:
@@ -121,9 +126,8 @@ def _show(tables: dict[str, pd.DataFrame], as_json: bool) -> None:
     for title, frame in tables.items():
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for column in frame.columns:
-            table.add_column(
-                str(column), justify="left" if frame[column].dtype == object else "right"
-            )
+            numeric = frame[column].dtype.kind in "if"
+            table.add_column(str(column), justify="right" if numeric else "left")
         for row in frame.itertuples(index=False):
             table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
         console.print(table)

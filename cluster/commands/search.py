@@ -71,7 +71,7 @@ def tune(
     grace_period: Annotated[
         int,
         typer.Option(
-            help="Epochs before the first comparison; a ninth of all by default.",
+            help="Epochs before the first comparison; a quarter of all by default.",
             rich_help_panel=_SEARCH,
         ),
     ] = 0,

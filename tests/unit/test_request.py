@@ -10,7 +10,14 @@ import yaml
 
 from cluster.confirm import mean_interval
 from cluster.ledger import Ledger
-from cluster.request import EXPERIMENT, SearchRequest, read_experiment, write_experiment
+from cluster.request import (
+    EXPERIMENT,
+    SCHEDULERS,
+    SEARCHERS,
+    SearchRequest,
+    read_experiment,
+    write_experiment,
+)
 from cluster.runs import check_name, open_run
 from data.errors import UserError
 from data.storage import Storage
@@ -42,7 +49,7 @@ def test_a_checked_request_has_every_default_filled_in() -> None:
     assert set(checked.settings) == set(get_learner(TASK).config_class.names())
     assert checked.settings["seed"] == 4
     assert checked.settings["epochs"] == 18
-    assert checked.grace_period == 2
+    assert 1 <= checked.grace_period < 18
     assert set(checked.data) == set(get_learner(TASK).data_class.names())
 
 
@@ -92,13 +99,19 @@ def test_two_spaces_of_the_same_field_are_refused() -> None:
     assert "two of the spaces set" in refusal(spaces=("l2", "l2"))
 
 
-@pytest.mark.parametrize("name", ["searcher", "scheduler"])
-def test_an_unknown_searcher_or_scheduler_is_refused_before_anything_starts(name: str) -> None:
-    assert f"--{name} nonsense" in refusal(**{name: "nonsense"})
+@pytest.mark.parametrize(("name", "known"), [("searcher", SEARCHERS), ("scheduler", SCHEDULERS)])
+def test_an_unknown_searcher_or_scheduler_is_refused_with_the_known(
+    name: str, known: tuple[str, ...]
+) -> None:
+    text = refusal(**{name: "nonsense"})
+    assert f"--{name} nonsense" in text
+    assert all(word in text for word in known)
 
 
-def test_pbt_without_a_field_to_change_is_refused_before_anything_starts() -> None:
-    assert "pbt" in refusal(scheduler="pbt", spaces=("embedding_size",))
+def test_pbt_is_refused_where_no_field_may_change() -> None:
+    assert "pbt changes learning_rate" in refusal(scheduler="pbt", spaces=("embedding_size",))
+    for space in ("l2", "optimizer"):
+        assert request(scheduler="pbt", spaces=(space,)).checked().scheduler == "pbt"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from cluster.ledger import FAILED, FINISHED, STOPPED, Ledger
+from cluster.request import SCHEDULERS
 from cluster.schedulers import (
     CONTINUE,
-    SCHEDULERS,
     STOP,
     WAIT,
     OrderedASHA,
@@ -23,7 +23,6 @@ from cluster.schedulers import (
     build_scheduler,
     rung_levels,
 )
-from data.errors import UserError
 from data.storage import Storage
 from search_spaces import get_space
 from trainables import get_learner
@@ -439,17 +438,6 @@ def test_every_scheduler_can_be_built(build: Build, name: str) -> None:
 
 def test_asha_is_our_own(build: Build) -> None:
     assert isinstance(build("asha"), OrderedASHA)
-
-
-def test_an_unknown_scheduler_is_refused_with_the_known_ones(build: Build) -> None:
-    with pytest.raises(UserError) as error:
-        build("ahsa")
-    assert all(name in str(error.value) for name in ("ahsa", *SCHEDULERS))
-
-
-def test_pbt_is_refused_where_no_field_may_change(build: Build) -> None:
-    with pytest.raises(UserError, match="pbt changes learning_rate and L2"):
-        build("pbt", space="embedding_size")
 
 
 @pytest.mark.parametrize("space", ["l2", "optimizer"])

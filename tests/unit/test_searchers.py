@@ -12,8 +12,8 @@ import pytest
 from optuna.trial import TrialState
 
 from cluster.ledger import FAILED, FINISHED, STOPPED, Ledger
-from cluster.searchers import SEARCHERS, LedgerSearcher, ListProposer, build_proposer
-from data.errors import UserError
+from cluster.request import SEARCHERS
+from cluster.searchers import LedgerSearcher, ListProposer, build_proposer
 from data.storage import Storage
 from search_spaces.space import Suggest, Trial
 from trainables.base import INDEX
@@ -214,12 +214,6 @@ def test_a_list_of_points_is_run_in_order(tmp_path: Path) -> None:
     suggested = [searcher.suggest("id") for _ in range(4)]
     assert [s["x"] for s in suggested[:3] if isinstance(s, dict)] == [0.9, 0.1, 0.2]
     assert suggested[3] == LedgerSearcher.FINISHED
-
-
-def test_an_unknown_searcher_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UserError) as error:
-        build_proposer("tpee", wide, 0, "min")
-    assert all(name in str(error.value) for name in ("tpee", *SEARCHERS))
 
 
 def late_loss(folder: Path, name: str, mode: str = "min", broken_at: int | None = None) -> float:

@@ -1,0 +1,101 @@
+"""Does a longer search take more memory? Peaks of 100 and of 400 trials of raysweep.
+
+python -m benchmarks.memory_growth                   # about 2 minutes on a quiet machine
+python -m benchmarks.memory_growth --trials 50 100
+
+Trials of one epoch on 2,000 generated ratings. The driver's process and all below it (Ray's own
+processes and the workers) are looked at twice a second; memory that processes share is divided
+among them (PSS), so that the sum counts it once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+from rich.table import Table
+
+from benchmarks.harness import CONSOLE, Run, run, save, scratch, verdict
+from benchmarks.problem import prepare
+from benchmarks.ratings_search import RAYSWEEP
+
+_MIB = 2**20
+_GOAL_DRIVER_MIB = 4.0
+_GOAL_ALL_MIB = 10.0
+
+
+class MemoryWatch:
+    """Follows the memory of a process and of all below it.
+
+    Attributes:
+        driver: RSS of the process itself, bytes, at each look.
+        total: sum of the PSS of all, bytes, at each look.
+    """
+
+    def __init__(self) -> None:
+        self.driver: list[int] = []
+        self.total: list[int] = []
+
+    def __call__(self, process: psutil.Process) -> None:
+        """Looks once."""
+        driver = process.memory_info().rss
+        tree = [process, *process.children(recursive=True)]
+        total = sum(_pss(each) for each in tree)
+        self.driver.append(driver)
+        self.total.append(total)
+
+    def peaks(self) -> dict[str, float]:
+        """Largest values in MiB; `late` is the median of the last fifth, without brief peaks."""
+        late = self.total[-max(1, len(self.total) // 5) :]
+        return {
+            "driver_mib": max(self.driver) / _MIB,
+            "total_mib": max(self.total) / _MIB,
+            "total_late_mib": statistics.median(late) / _MIB,
+        }
+
+
+def _pss(process: psutil.Process) -> int:
+    """A process's share of memory in bytes; 0 if it ended meanwhile."""
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs two searches and compares."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--trials", type=int, nargs=2, default=(100, 400), metavar=("FEW", "MANY"))
+    parser.add_argument("--json", type=Path, metavar="PATH")
+    options = parser.parse_args(arguments)
+    table = Table("trials", "seconds", "driver, peak RSS", "all, peak PSS", "all, late PSS")
+    runs: dict[str, list[Run]] = {}
+    peaks: list[dict[str, float]] = []
+    with scratch() as folder:
+        prepare(folder, trials=max(options.trials), epochs=1, tiny=True)
+        for trials in options.trials:
+            name, watch = f"{trials} trials", MemoryWatch()
+            contestant = dataclasses.replace(
+                RAYSWEEP, name=name, arguments=("--trials", str(trials))
+            )
+            runs[name] = [run(contestant, folder, watch)]
+            peaks.append(watch.peaks())
+            values = [f"{value:.1f} MiB" for value in peaks[-1].values()]
+            table.add_row(str(trials), f"{runs[name][0].seconds:.0f}", *values)
+    CONSOLE.print(table)
+    growth = {name: peaks[1][name] - peaks[0][name] for name in peaks[0]}
+    more = f"from {options.trials[0]} to {options.trials[1]} trials"
+    goals = [
+        verdict(f"driver's growth {more}", growth["driver_mib"], _GOAL_DRIVER_MIB, " MiB"),
+        verdict(f"growth of all {more}", growth["total_mib"], _GOAL_ALL_MIB, " MiB"),
+    ]
+    record = {"trials": options.trials, "peaks": peaks, "growth": growth, "goals": goals}
+    save(options.json, record, runs)
+
+
+if __name__ == "__main__":
+    main()
