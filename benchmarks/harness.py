@@ -149,7 +149,7 @@ def _wait(process: psutil.Popen, watch: Watch | None, period: float) -> None:
     while watch is not None and process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(psutil.Error):
             watch(process)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(psutil.TimeoutExpired):
             process.wait(timeout=period)
     process.wait(timeout=max(0.1, deadline - time.monotonic()))
 

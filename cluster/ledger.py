@@ -178,6 +178,8 @@ class Ledger:
     def _apply(self, event: Mapping[str, Any]) -> None:
         kind, index = event["event"], int(event["index"])
         if kind == "trial":
+            if index != len(self.trials):
+                raise ValueError(f"trial {index} follows {len(self.trials)} trials")
             self.trials.append(TrialRecord(index, dict(event["params"]), dict(event["config"])))
             self._keys.add(config_key(event["config"]))
             return
@@ -194,16 +196,17 @@ class Ledger:
             blob = self._storage.read(_FILE)
         except FileNotFoundError:
             return
+        # A crash can cut the last line short, if only by its line feed.
         lines = blob.decode("utf-8", errors="replace").splitlines(keepends=True)
+        if lines and not lines[-1].endswith("\n"):
+            lines.pop()
+            self._storage.write(_FILE, "".join(lines))
         for number, line in enumerate(lines, start=1):
             try:
-                event = json.loads(line)
-            except ValueError:
-                if number < len(lines):
-                    where = f"{self._storage.uri}/{_FILE}, line {number}"
-                    raise UserError(f"{where} is damaged; remove that line to go on") from None
-                lines.pop()
-                self._storage.write(_FILE, "".join(lines))
-                break
-            self._apply(event)
+                self._apply(json.loads(line))
+            except (ValueError, TypeError, KeyError, IndexError) as error:
+                raise UserError(
+                    f"{self._storage.uri}/{_FILE}, line {number} is damaged ({error}); "
+                    "cut the file off before that line to go on from there"
+                ) from None
         self._text = lines

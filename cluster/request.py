@@ -77,7 +77,7 @@ class SearchRequest:
         limits = {"num_samples": 1, "cpus": 0.01, "gpus": 0, "seed": 0, "grace_period": 0}
         for name, low in {**limits, "reduction_factor": 1.5}.items():
             value = getattr(self, name)
-            if value is not None and value < low:
+            if value is not None and not value >= low:
                 raise UserError(f"--{name.replace('_', '-')} {value} is too small; at least {low}")
         for name, known in (("searcher", SEARCHERS), ("scheduler", SCHEDULERS)):
             if getattr(self, name) not in known:
@@ -100,6 +100,8 @@ class SearchRequest:
             UserError: an unknown name, a value out of range, a test metric, clashing spaces.
         """
         learner = self.learner
+        if self.num_samples is None and self.spaces and self.searcher != "grid":
+            raise UserError(f"--searcher {self.searcher} has no end of its own; give --num-samples")
         metric = check_metric(learner, self.metric or next(iter(learner.metrics)))
         base = learner.config_class.create({"seed": self.seed, **self.settings})
         data = learner.data_class.create(self.data)
@@ -174,6 +176,8 @@ def write_experiment(
                 + "\n  ".join(lines)
                 + "\nRepeat that request to resume it, or give this one another --name"
             )
+        if (theirs["num_samples"] or 0) < (request.num_samples or 0):
+            _write(storage, {**theirs, "num_samples": request.num_samples})
         return
     record = {
         **mine,
@@ -185,7 +189,11 @@ def write_experiment(
         "python": platform.python_version(),
         "versions": {p: v for p in _PACKAGES if (v := _version(p))},
     }
-    storage.write(EXPERIMENT, yaml.safe_dump(record, sort_keys=False))
+    _write(storage, record)
+
+
+def _write(storage: Storage, record: Mapping[str, Any]) -> None:
+    storage.write(EXPERIMENT, yaml.safe_dump(dict(record), sort_keys=False))
 
 
 def read_experiment(storage: Storage) -> dict[str, Any]:

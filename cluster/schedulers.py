@@ -37,11 +37,11 @@ CONTINUE, STOP, WAIT = "continue", "stop", "wait"
 
 def rung_levels(max_t: int, grace_period: int, reduction_factor: float) -> list[int]:
     """The epochs at which trials are compared: grace_period · reduction_factor^k, below max_t."""
-    levels, level = [], float(grace_period)
+    levels, level = set(), float(grace_period)
     while round(level) < max_t:
-        levels.append(round(level))
+        levels.add(round(level))
         level *= reduction_factor
-    return levels
+    return sorted(levels)
 
 
 class SuccessiveHalving:

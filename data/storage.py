@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class Storage:
         self.uri = str(uri).rstrip("/") or "/"
         self._root: Path | None = None
         self._fs: Any = None
-        if "://" in self.uri and not self.uri.startswith("file://"):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", self.uri) and not self.uri.startswith("file:///"):
             self._fs, self._prefix = _filesystem(self.uri)
         else:
             self._root = Path(self.uri.removeprefix("file://")).expanduser().absolute()
@@ -88,8 +89,12 @@ class Storage:
 def _filesystem(uri: str) -> tuple[Any, str]:
     from pyarrow import ArrowInvalid, fs
 
+    mend = "use a folder or s3://bucket/folder"
+    if not re.match(r"[A-Za-z0-9+.-]+://[^/]", uri):
+        raise UserError(f"storage {uri!r} is neither a path nor a whole address; {mend}")
     try:
         filesystem, prefix = fs.FileSystem.from_uri(uri)
-    except (ArrowInvalid, ValueError) as error:
-        raise UserError(f"storage {uri!r}: {error}. Use a folder or s3://bucket/folder") from None
+    except (ArrowInvalid, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"storage {uri!r} cannot be used: {reason[:200]}; {mend}") from None
     return filesystem, prefix.rstrip("/")

@@ -87,8 +87,9 @@ class _Recorder:
         self.params: dict[str, Any] = {}
 
     def _record(self, name: str, value: Any) -> Any:
-        if self.params.setdefault(name, value) != value:
-            raise ValueError(f"the space asks for {name!r} twice")
+        if name in self.params:
+            raise UserError(f"two of the spaces ask for '{name}'; search them one by one")
+        self.params[name] = value
         return value
 
 

@@ -86,13 +86,13 @@ class LearnerTrainable(tune.Trainable):
             return
         if header["config"] == self._settings.to_dict():
             self._restore(state, header)
+            self._best = header["best"]
             # The worker may have died between writing this state and reporting it.
             self._repeat = True
 
     def _restore(self, state: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         self._learner.load_state_dict(state)
         self._history = list(header["history"])
-        self._best = header["best"]
 
     def step(self) -> dict[str, Any]:
         """One epoch: train, validate, save, report. A failure is a result, not a crash."""
@@ -144,7 +144,10 @@ class LearnerTrainable(tune.Trainable):
         checkpoint.save(Storage(checkpoint_dir), LAST, self._learner.state_dict(), self._header())
 
     def load_checkpoint(self, checkpoint_dir: str | dict[str, Any] | None) -> None:
-        """Takes the state of this or of another trial, and goes on with this trial's settings."""
+        """Takes the state of this or of another trial, and goes on with this trial's settings.
+
+        The best epoch stays this trial's own: that is what its ledger and its best file speak of.
+        """
         state, header = checkpoint.load(Storage(str(checkpoint_dir)), LAST)
         self._restore(state, header)
         self._repeat = False

@@ -6,9 +6,10 @@ whole, so that a state is there or not there but never half there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -19,6 +20,7 @@ from data.storage import Storage
 __all__ = ["load", "load_header", "save"]
 
 _FIRST_READ = 1 << 16
+_LARGEST_HEADER = 100 << 20  # safetensors' own limit
 
 
 def save(storage: Storage, name: str, state: Mapping[str, Any], header: Mapping[str, Any]) -> None:
@@ -46,40 +48,53 @@ def load(storage: Storage, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         FileNotFoundError: no such file.
         UserError: the file is not whole or not a state.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    blob = storage.read(name)
-    try:
+    with _damage(storage, name):
+        blob = storage.read(name)
         metadata = _metadata(blob)
+        header, plain = (dict(json.loads(metadata[key])) for key in ("header", "plain"))
         tensors = from_bytes(blob)
-    except (SafetensorError, ValueError, KeyError, struct.error) as error:
-        raise UserError(f"{storage.uri}/{name} is damaged ({error}); delete it to go on") from None
     state: dict[str, Any] = {}
-    for path, value in {**json.loads(metadata["plain"]), **tensors}.items():
+    for path, value in {**plain, **tensors}.items():
         *parents, leaf = path.split("/")
         place = state
         for parent in parents:
             place = place.setdefault(parent, {})
         place[leaf] = value
-    return state, json.loads(metadata["header"])
+    return state, header
 
 
 def load_header(storage: Storage, name: str) -> dict[str, Any]:
     """Reads only the header that `save` was given; raises as `load` does."""
-    blob = storage.read(name, _FIRST_READ)
-    try:
-        (size,) = struct.unpack("<Q", blob[:8])
+    with _damage(storage, name):
+        blob = storage.read(name, _FIRST_READ)
+        size = _header_size(blob)
         if 8 + size > len(blob):
             blob = storage.read(name, 8 + size)
         return dict(json.loads(_metadata(blob)["header"]))
-    except (ValueError, KeyError, struct.error) as error:
+
+
+@contextlib.contextmanager
+def _damage(storage: Storage, name: str) -> Iterator[None]:
+    """Turns whatever a damaged or foreign file causes into one message."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, ValueError, TypeError, KeyError, struct.error) as error:
         raise UserError(f"{storage.uri}/{name} is damaged ({error}); delete it to go on") from None
 
 
-def _metadata(blob: bytes) -> dict[str, str]:
+def _header_size(blob: bytes) -> int:
     (size,) = struct.unpack("<Q", blob[:8])
-    return dict(json.loads(blob[8 : 8 + size])["__metadata__"])
+    if size > _LARGEST_HEADER:
+        raise ValueError("not a safetensors file")
+    return int(size)
+
+
+def _metadata(blob: bytes) -> dict[str, str]:
+    return dict(json.loads(blob[8 : 8 + _header_size(blob)])["__metadata__"])
 
 
 def _flatten(value: Any, path: str, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
@@ -87,6 +102,9 @@ def _flatten(value: Any, path: str, tensors: dict[str, Tensor], plain: dict[str,
         for key, one in value.items():
             _flatten(one, f"{path}/{key}" if path else str(key), tensors, plain)
     elif isinstance(value, Tensor):
-        tensors[path] = value.detach().cpu().contiguous()
+        # The format has no shared memory: tied weights are written twice.
+        tensor = value.detach().cpu().contiguous()
+        shared = any(tensor.data_ptr() == other.data_ptr() for other in tensors.values())
+        tensors[path] = tensor.clone() if shared and tensor.numel() else tensor
     else:
         plain[path] = value

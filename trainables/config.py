@@ -19,6 +19,8 @@ from data.errors import UserError, nearest
 __all__ = ["Config", "option"]
 
 ConfigT = TypeVar("ConfigT", bound="Config")
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True}
+_BOOLEANS |= {"false": False, "0": False, "no": False, "off": False}
 
 
 def option(
@@ -44,7 +46,11 @@ def option(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """Base of every configuration: checks types and ranges, and parses text."""
+    """Base of every configuration: checks types and ranges, and parses text.
+
+    A subclass that overrides `check` calls its base by name: dataclasses with slots are made anew,
+    which breaks `super()` without arguments.
+    """
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
@@ -92,7 +98,7 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
         if typing.get_origin(hint) is tuple:
             return _sequence(value, typing.get_args(hint)[0])
         return _scalar(value, hint)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         kind = getattr(hint, "__name__", str(hint))
         raise UserError(f"{name}={value!r} is not of type {kind}") from None
 
@@ -105,25 +111,24 @@ def _sequence(value: Any, hint: Any) -> tuple[Any, ...]:
 
 
 def _scalar(value: Any, hint: Any) -> Any:
-    text = value.strip() if isinstance(value, str) else None
+    if isinstance(value, str):
+        return _parse(value.strip(), hint)
+    if hint is str or value is None or isinstance(value, bool) != (hint is bool):
+        raise TypeError("a value of another type")
+    if hint is int and value != int(value):
+        raise ValueError("a fraction where a whole number belongs")
+    return hint(value)
+
+
+def _parse(text: str, hint: Any) -> Any:
     if hint is bool:
-        words = {"true": True, "1": True, "yes": True, "on": True}
-        words |= {"false": False, "0": False, "no": False, "off": False}
-        if text is not None:
-            if text.lower() not in words:
-                raise ValueError(text)
-            return words[text.lower()]
-        return bool(value)
-    if isinstance(value, bool):
-        raise TypeError("a truth value where a number or a word belongs")
+        return _BOOLEANS[text.lower()]
     if hint is int:
-        number = float(text if text is not None else value)
-        if number != int(number):
-            raise ValueError(value)
-        return int(number)
-    if hint is float:
-        return float(text if text is not None else value)
-    return str(value)
+        try:
+            return int(text)
+        except ValueError:  # 1e3 is a whole number, too.
+            return _scalar(float(text), int)
+    return hint(text)
 
 
 def _check(f: dataclasses.Field[Any], value: Any) -> None:

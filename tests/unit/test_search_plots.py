@@ -73,7 +73,7 @@ def test_title_when_nothing_beats_the_default_or_it_failed() -> None:
         ([1e-4, 1e-3, 1e-2], "log"),
         ([0.0, 1e-4, 1e-2], "symlog"),
         ([-1.0, 1e-4, 1e-2], "linear"),
-        ([1, 2, 30], "linear"),
+        ([1, 2, 16], "linear"),
         ([1, 2, 32], "log"),
         ([0, 0, 0], "linear"),
     ],

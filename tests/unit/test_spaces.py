@@ -270,7 +270,7 @@ def test_a_space_that_asks_for_two_things_by_one_name_is_refused() -> None:
         first = trial.suggest_float("x", 0.0, 0.4)
         return {"a": first, "b": trial.suggest_float("x", 0.6, 1.0)}
 
-    with pytest.raises(ValueError, match="'x' twice"):
+    with pytest.raises(UserError, match="ask for 'x'"):
         sample(suggest, 0)
 
 
