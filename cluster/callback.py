@@ -119,6 +119,6 @@ class RunCallback(Callback):
         writer = self._writers.pop(record.index, None)
         if writer is not None:
             best = record.best(self._ledger.metric, self._ledger.mode)
-            name = f"trial {record.index}"
+            name = f"trial {record.index:05d}"
             writer.finish(name, record.config, best or {}, self._ledger.metric)
         self._ledger.end(record.index, status, error)

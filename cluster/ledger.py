@@ -27,6 +27,19 @@ _FILE = "ledger.jsonl"
 _UPLOAD_PERIOD_S = 5.0
 
 
+def _columns(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as columns of a table: rates of a list one by one, other lists as text."""
+    columns: dict[str, Any] = {}
+    for name, value in config.items():
+        if not isinstance(value, (list, tuple)):
+            columns[f"config.{name}"] = value
+        elif value and all(isinstance(v, float) for v in value):
+            columns |= {f"config.{name}.{i}": v for i, v in enumerate(value, start=1)}
+        else:
+            columns[f"config.{name}"] = ",".join(map(str, value))
+    return columns
+
+
 @dataclass
 class TrialRecord:
     """One trial.
@@ -156,11 +169,7 @@ class Ledger:
         row |= {k: v for k, v in best.items() if k not in skip}
         row |= {f"last_{k}": v for k, v in last.items() if k not in skip}
         row["time_total_s"] = sum(r.get("time_epoch_s", 0.0) for r in trial.history)
-        fields = {
-            k: ",".join(map(str, v)) if isinstance(v, (list, tuple)) else v
-            for k, v in trial.config.items()
-        }
-        return {**row, "error": trial.error, **{f"config.{k}": v for k, v in fields.items()}}
+        return {**row, "error": trial.error, **_columns(trial.config)}
 
     def _append(self, event: dict[str, Any]) -> None:
         self._apply(event)

@@ -124,7 +124,8 @@ def _draw(request: SearchRequest, result: SearchResult) -> list[str]:
     from analysis.search_plots import plot_search
 
     table = result.ledger.table()
-    varied = [n for n in request.learner.config_class.names() if n in _searched(result.ledger)]
+    columns = [c for c in table.columns if c.startswith("config.") and table[c].nunique() > 1]
+    varied = [c.removeprefix("config.") for c in columns]
     path = folder / "pictures" / "search.png"
     path.parent.mkdir(exist_ok=True)
     plot_search(table, varied, request.metric, request.mode, path)
@@ -158,8 +159,7 @@ def print_confirmation(confirmation: Confirmation, *, as_json: bool) -> None:
     from rich.table import Table
 
     console = Console(soft_wrap=True, highlight=False)
-    names = [n for n in confirmation.rows[0] if n.startswith(("val_", "test_"))]
-    names.sort(key=lambda n: (n != confirmation.metric, not n.startswith("test_")))
+    names = [confirmation.metric, confirmation.metric.replace("test_", "val_", 1)]
     table = Table(box=None, pad_edge=False)
     for name in ("configuration", "seeds", *names):
         table.add_column(name, justify="right" if name != "configuration" else "left")

@@ -47,8 +47,9 @@ def rung_levels(max_t: int, grace_period: int, reduction_factor: float) -> list[
 class SuccessiveHalving:
     """The decisions of asynchronous successive halving with arrivals in order of index.
 
-    At each rung a trial goes on if it is among the best 1/reduction_factor of the trials of lower
-    index that reached the rung, itself left out, as in Ray's ASHA; judged is the best value so far.
+    At each rung a trial goes on if it is as good as the best 1/reduction_factor of the trials of
+    lower index that reached the rung, or if those are too few to say. Judged is the best value so
+    far.
     Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020.
 
     Args:
@@ -59,7 +60,7 @@ class SuccessiveHalving:
 
     def __init__(self, levels: list[int], reduction_factor: float, mode: str) -> None:
         self.levels, self.mode = levels, mode
-        self._keep = 1.0 / reduction_factor
+        self._factor = reduction_factor
         self._best: dict[int, float] = {}
         self._rungs: list[dict[int, float]] = [{} for _ in levels]
         self._fronts = [0] * len(levels)
@@ -82,7 +83,7 @@ class SuccessiveHalving:
 
     def decide(self, index: int, epoch: int) -> str:
         """Continue, stop, or wait for trials of lower index to arrive at this rung."""
-        if epoch not in self.levels:
+        if epoch not in self.levels or index + 1 < self._factor:
             return CONTINUE
         rung = self.levels.index(epoch)
         values, front = self._rungs[rung], self._fronts[rung]
@@ -92,9 +93,9 @@ class SuccessiveHalving:
         if front < index:
             return WAIT
         earlier = [value for other, value in values.items() if other < index]
-        if not earlier:
-            return CONTINUE
-        share = self._keep if self.mode == "min" else 1.0 - self._keep
+        if len(earlier) + 1 < self._factor:
+            return CONTINUE  # Too few to tell the best 1/reduction_factor of.
+        share = 1.0 / self._factor if self.mode == "min" else 1.0 - 1.0 / self._factor
         cutoff = float(np.quantile(earlier, share))
         return STOP if is_better(cutoff, values[index], self.mode) else CONTINUE
 

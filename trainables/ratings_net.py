@@ -55,6 +55,8 @@ class RatingsNetConfig(RatingsConfig):
                 f"dense_dropout has {len(self.dense_dropout)} rates for "
                 f"{len(self.hidden_sizes)} dense layers; give one, or one for each layer"
             )
+        each = self.dense_dropout * (len(self.hidden_sizes) // len(self.dense_dropout))
+        object.__setattr__(self, "dense_dropout", each)
 
 
 class _Network(nn.Module):
@@ -67,9 +69,8 @@ class _Network(nn.Module):
         # Kept as plain attributes: they are data, and no checkpoint needs another copy.
         self.features = [(name[:4], data[name]) for name in names if name in data]
         width = 2 * config.num_factors + sum(table.shape[1] for _, table in self.features)
-        rates = config.dense_dropout * (len(config.hidden_sizes) // len(config.dense_dropout))
         layers: list[nn.Module] = []
-        for units, rate in zip(config.hidden_sizes, rates, strict=True):
+        for units, rate in zip(config.hidden_sizes, config.dense_dropout, strict=True):
             layers += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(rate)]
             width = units
         output = nn.Linear(width, 1)

@@ -39,6 +39,9 @@ class RatingsDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
 class Net(nn.Module):
     """User · item + user bias + item bias + mean."""
 
+    user_share: Tensor
+    item_share: Tensor
+
     def __init__(self, num_users: int, num_items: int, train: RatingsDataset, config: Any) -> None:
         super().__init__()
         self.user = nn.Embedding(num_users, config["num_factors"])

@@ -58,7 +58,7 @@ def reference(table: Curves, levels: list[int], factor: float, mode: str) -> dic
             mine = min(sign * v for v in values[:level])
             earlier = list(reached[level])
             reached[level].append(mine)
-            if earlier and mine > np.quantile(earlier, 1 / factor):
+            if len(earlier) + 1 >= factor and mine > np.quantile(earlier, 1 / factor):
                 last[index] = level
                 break
     return last
@@ -397,7 +397,7 @@ def test_nobody_waits_for_a_trial_that_died(ledger: Ledger) -> None:
 
 
 def test_a_trial_that_died_and_starts_again_is_waited_for(ledger: Ledger) -> None:
-    scheduler = OrderedASHA(ledger, halving())
+    scheduler = OrderedASHA(ledger, halving(factor=2.0))
     controller = FakeController(scheduler, [[1.0], [1.0]], 2, 0)
     zero, one = sorted(controller.trials, key=lambda t: t.config[INDEX])
     zero.status = one.status = "RUNNING"
