@@ -384,7 +384,7 @@ def test_under_a_controller_the_outcome_is_that_of_the_reference(ledger: Ledger,
 
 
 def test_nobody_waits_for_a_trial_that_died(ledger: Ledger) -> None:
-    scheduler = OrderedASHA(ledger, halving())
+    scheduler = OrderedASHA(ledger, halving(factor=2.0))
     controller = FakeController(scheduler, [[1.0], [1.0]], 2, 0)
     zero, one = sorted(controller.trials, key=lambda t: t.config[INDEX])
     one.status = "RUNNING"
