@@ -72,9 +72,12 @@ def load(
     fractions = (1 - validation, validation)
     parts = stratified_split(labels[:num_train], fractions, split_seed)
     sets = (*parts, np.arange(num_train, len(labels)))
+    train, held_out, test = encode_sets(corpus, labels, vocabulary, length, sets)
     return TextData(
-        path.name.removesuffix(".tar.gz"),
-        *encode_sets(corpus, labels, vocabulary, length, sets),
+        name=path.name.removesuffix(".tar.gz"),
+        train=train,
+        validation=held_out,
+        test=test,
         vocabulary=vocabulary,
         class_names=CLASS_NAMES,
         statistics=text_statistics(corpus, vocabulary, trained),

@@ -18,9 +18,7 @@ T = TypeVar("T")
 _DAMAGED = (OSError, ValueError, KeyError, EOFError)
 
 
-def prepared(
-    name: str, key: object, build: Callable[[Path], None], load: Callable[[Path], T]
-) -> T:
+def prepared(name: str, key: object, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
     """Loads something from the cache, building it first where it is not there.
 
     `build` writes into a temporary folder, which is then renamed. Two processes that want the same
@@ -30,7 +28,8 @@ def prepared(
         name: What it is, as the start of the folder's name, e.g. `imdb`.
         key: Everything that it depends on, with a repr that says so: source, settings, version.
         build: Fills an empty folder.
-        load: Reads such a folder; raises OSError, ValueError, KeyError or EOFError for a damaged one.
+        load: Reads such a folder; raises OSError, ValueError, KeyError or EOFError for a
+            damaged one.
 
     Returns:
         What `load` returned.

@@ -9,7 +9,9 @@ __all__ = ["progress_line"]
 
 
 @contextmanager
-def progress_line(text: str, total: float, *, shown: bool) -> Iterator[Callable[[float], None]]:
+def progress_line(
+    text: str, total: float = 1.0, *, shown: bool
+) -> Iterator[Callable[[float], None]]:
     """Shows what is being done, how much of it and how long it will take; vanishes at the end.
 
     Args:

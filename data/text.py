@@ -24,8 +24,8 @@ __all__ = ["PADDING", "Corpus", "Vocabulary", "id_type", "tokenize", "tokenize_a
 PADDING = 0
 """The id in front of texts that are shorter than the array is long."""
 
-_DROPPED = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n" + "“”„«»–—…•·"
-_TABLE = str.maketrans({mark: " " for mark in _DROPPED} | {mark: "'" for mark in "‘’´"})
+_DROPPED = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n' + "“”„«»–—…•·"
+_TABLE = str.maketrans(dict.fromkeys(_DROPPED, " ") | dict.fromkeys("‘’´", "'"))
 _ROWS_AT_ONCE = 4096
 
 
@@ -139,7 +139,7 @@ class Corpus:
         return np.diff(self.offsets)
 
     def counts(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """Returns how often each word occurs in some texts (int [m], default all), int64 [words]."""
+        """Returns how often each word occurs in the texts `rows`, int [m], default all; int64."""
         codes: np.ndarray = self.codes
         if rows is not None:
             chosen = np.zeros(len(self), bool)

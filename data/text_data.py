@@ -124,10 +124,12 @@ def encode_sets(
     vocabulary: Vocabulary,
     length: int,
     sets: Sequence[np.ndarray],
-) -> list[TextSet]:
-    """Encodes sets of rows (each int [m]) of a corpus whose texts have the labels int [n]."""
-    encoded = []
-    for rows in sets:
+) -> tuple[TextSet, TextSet, TextSet]:
+    """Encodes three sets of rows (each int [m]) of a corpus whose texts have labels, int [n]."""
+
+    def encoded(rows: np.ndarray) -> TextSet:
         ids, lengths = corpus.encode(vocabulary, length, rows)
-        encoded.append(TextSet(ids, labels[rows].astype(np.int64), lengths))
-    return encoded
+        return TextSet(ids, labels[rows].astype(np.int64), lengths)
+
+    train, validation, test = sets
+    return encoded(train), encoded(validation), encoded(test)
