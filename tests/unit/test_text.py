@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def load_whole(folder: Path) -> str:
     return (folder / "half").read_text() + (folder / "whole").read_text()
 
 
-def in_process(_: int) -> str:
+def in_process() -> str:
     return prepared("thing", ("key",), build_slowly, load_whole)
 
 
@@ -189,8 +190,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_processes_at_once_build_once(cache):
-    with multiprocessing.get_context("fork").Pool(3) as pool:
-        assert pool.map(in_process, range(3), chunksize=1) == ["12"] * 3
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}; import {__name__.rpartition('.')[2]} as test; "
+    )
+    command = [sys.executable, "-c", code + "print(test.in_process())"]
+    folder = Path(__file__).parent
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder) for _ in range(3)]
+    assert [each.communicate()[0].decode().strip() for each in started] == ["12"] * 3
     assert (cache / "builds").read_text() == "x"
 
 
@@ -202,17 +208,20 @@ def test_a_build_that_fails_leaves_nothing_and_a_damaged_one_is_built_anew(cache
     with pytest.raises(UserError, match="no"):
         prepared("thing", ("key",), fail, load_whole)
     assert not [each for each in cache.iterdir() if each.is_dir()]
-    assert in_process(0) == in_process(0) == "12"
+    assert in_process() == in_process() == "12"
     (folder,) = (each for each in cache.iterdir() if each.is_dir())
     (folder / "whole").unlink()
-    assert in_process(0) == "12"
+    assert in_process() == "12"
     assert (cache / "builds").read_text() == "xx"
 
 
 def test_other_keys_are_built_apart():
     def build(text: str) -> str:
         return prepared(
-            "t", text, lambda folder: _write(folder, text), lambda folder: (folder / "f").read_text()
+            "t",
+            text,
+            lambda folder: _write(folder, text),
+            lambda folder: (folder / "f").read_text(),
         )
 
     assert [build("a"), build("b"), build("a")] == ["a", "b", "a"]
@@ -226,4 +235,4 @@ def test_a_cache_that_cannot_be_written_to(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RAYSWEEP_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="cannot write to the cache"):
-        in_process(0)
+        in_process()
