@@ -31,6 +31,12 @@ class TrialWriter:
             if name != "epoch" and isinstance(value, (int, float)):
                 self._writer.add_scalar(_tag(name), value, int(result["epoch"]))
 
+    def texts(self, texts: Mapping[str, str], epoch: int) -> None:
+        """Adds texts by name, shown as they are (TensorBoard would read them as Markdown)."""
+        for name, text in texts.items():
+            lines = text.replace("\r", "").split("\n")
+            self._writer.add_text(name, "\n".join(f"    {line}" for line in lines), epoch)
+
     def finish(
         self, name: str, config: Mapping[str, Any], best: Mapping[str, Any], metric: str
     ) -> None:

@@ -87,6 +87,7 @@ class RunCallback(Callback):
             self._ledger.reconfigure(record.index, config)
         if self._ledger.result(record.index, report) and record.index in self._writers:
             self._writers[record.index].scalars(report)
+            self._writers[record.index].texts(result.get("texts", {}), report["epoch"])
         if result.get("finished"):
             self._end(record, FINISHED)
 

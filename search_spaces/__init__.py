@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from search_spaces import dropout_placement, embedding_size, l2, optimizer
+from search_spaces import dropout_placement, embedding_size, l2, optimizer, rnn_size
 from search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
 
 __all__ = ["SPACES", "Space", "Suggest", "combine", "get_space", "grid", "read", "sample"]
 
 SPACES: dict[str, Space] = {
-    module.SPACE.name: module.SPACE for module in (dropout_placement, embedding_size, l2, optimizer)
+    module.SPACE.name: module.SPACE
+    for module in (dropout_placement, embedding_size, l2, optimizer, rnn_size)
 }
 
 

@@ -40,8 +40,22 @@ def _ratings_net(trial: Trial, config: Any) -> dict[str, Any]:
     }
 
 
+def _char_rnn(trial: Trial, config: Any) -> dict[str, Any]:
+    sites = ["input", "layer", "output"] if config.num_layers > 1 else ["input", "output"]
+    return {f"{site}_dropout": rate for site, rate in _rates(trial, sites).items()}
+
+
+def _word_vectors(trial: Trial, config: Any) -> dict[str, Any]:
+    sites = ["embedding", "hidden"] if config.task == "corrupted" else ["embedding"]
+    return {f"{site}_dropout": rate for site, rate in _rates(trial, sites).items()}
+
+
 SPACE = Space(
     name="dropout_placement",
     question="Where does dropout go, and at what rate?",
-    ask={"ratings_net": _ratings_net},
+    ask={
+        "char_rnn": _char_rnn,
+        "ratings_net": _ratings_net,
+        "word_vectors": _word_vectors,
+    },
 )

@@ -13,8 +13,21 @@ def _ratings(trial: Trial, config: Any) -> dict[str, Any]:
     return {"num_factors": trial.suggest_int("num_factors", 8, 256, log=True)}
 
 
+def _characters(trial: Trial, config: Any) -> dict[str, Any]:
+    return {"embedding_size": trial.suggest_int("embedding_size", 8, 256, log=True)}
+
+
+def _words(trial: Trial, config: Any) -> dict[str, Any]:
+    return {"embedding_size": trial.suggest_int("embedding_size", 16, 300, log=True)}
+
+
 SPACE = Space(
     name="embedding_size",
     question="How large should an embedding be?",
-    ask={"matrix_factorization": _ratings, "ratings_net": _ratings},
+    ask={
+        "char_rnn": _characters,
+        "matrix_factorization": _ratings,
+        "ratings_net": _ratings,
+        "word_vectors": _words,
+    },
 )

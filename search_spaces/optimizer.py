@@ -23,8 +23,34 @@ def _ratings(trial: Trial, config: Any) -> dict[str, Any]:
     }
 
 
+def _char_rnn(trial: Trial, config: Any) -> dict[str, Any]:
+    return _text(trial, [16, 32, 64, 128], {"adam": (5e-4, 1e-2), "adagrad": (5e-3, 0.2)})
+
+
+def _word_vectors(trial: Trial, config: Any) -> dict[str, Any]:
+    return _text(trial, [256, 512, 1024, 2048], {"adam": (5e-4, 2e-2), "adagrad": (1e-2, 0.5)})
+
+
+def _text(
+    trial: Trial, batch_sizes: list[int], rates: dict[str, tuple[float, float]]
+) -> dict[str, Any]:
+    rates = {**rates, "sgd": (5e-2, 2.0)}
+    rule = trial.suggest_categorical("optimizer", list(rates))
+    return {
+        "optimizer": rule,
+        "learning_rate": trial.suggest_float(f"{rule}_learning_rate", *rates[rule], log=True),
+        "schedule": trial.suggest_categorical("schedule", ["constant", "linear", "cosine"]),
+        "batch_size": trial.suggest_categorical("batch_size", batch_sizes),
+    }
+
+
 SPACE = Space(
     name="optimizer",
     question="Which optimiser, at what learning rate and batch size?",
-    ask={"matrix_factorization": _ratings, "ratings_net": _ratings},
+    ask={
+        "char_rnn": _char_rnn,
+        "matrix_factorization": _ratings,
+        "ratings_net": _ratings,
+        "word_vectors": _word_vectors,
+    },
 )

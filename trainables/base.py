@@ -69,6 +69,7 @@ class LearnerTrainable(tune.Trainable):
         self._history: list[dict[str, Any]] = []
         self._best: dict[str, Any] | None = None
         self._repeat = False
+        self._texts: dict[str, str] = {}
         self._folder = self._run / trial_folder(int(config[INDEX]))
         try:
             self._start_learner(config)
@@ -110,6 +111,7 @@ class LearnerTrainable(tune.Trainable):
             "epoch": last["epoch"],
             self._metric: last[self._metric],
             "report": last,
+            "texts": self._texts,
             "finished": finished,
             "done": finished,
         }
@@ -119,6 +121,7 @@ class LearnerTrainable(tune.Trainable):
         result = self._learner.run_epoch()
         result["time_epoch_s"] = time.perf_counter() - start
         self._history.append(result)
+        self._texts = self._learner.samples()
         than = None if self._best is None else self._best[self._metric]
         if is_better(result[self._metric], than, self._mode):
             self._best = result

@@ -172,6 +172,7 @@ class Learner(ABC, Generic[C]):
                 loss = self.loss(batch)
             loss.backward()
             self._add_penalties()
+            self.limit_gradients()
             self.optimizer.step()
             # Summed on the device: asking for a number each step would wait for the GPU.
             total += loss.detach()
@@ -188,6 +189,13 @@ class Learner(ABC, Generic[C]):
 
     def on_epoch_start(self, epoch: int) -> None:
         """A hook for families whose training changes with the epoch."""
+
+    def limit_gradients(self) -> None:
+        """A hook before each step, for families whose gradients at times are far too large."""
+
+    def samples(self) -> dict[str, str]:
+        """Texts by name that show what the model has learned, for TensorBoard; drawn each epoch."""
+        return {}
 
     def validate(self) -> dict[str, float]:
         """Metrics on the validation set, named `val_…`."""

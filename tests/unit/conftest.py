@@ -17,6 +17,7 @@ import ray
 from trainables import LEARNERS, get_learner
 from trainables.learner import Dataset, Learner
 from trainables.ratings import RatingsData
+from trainables.sequences import SequenceConfig, WordsConfig
 
 NUM_USERS, NUM_ITEMS, NUM_RATINGS, RANK = 40, 25, 500, 3
 
@@ -59,16 +60,31 @@ def _read_only(arrays: Any) -> dict[str, Any]:
     return dict(arrays)
 
 
-def _load(learner: type[Learner[Any]], path: Path) -> Dataset:
-    if not issubclass(learner.data_class, RatingsData):
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sentences of a small grammar: a word tells much about its neighbours."""
+    rng = np.random.default_rng(7)
+    kinds = [("cat", "eats", "fish"), ("man", "reads", "books"), ("cow", "likes", "grass")]
+    adverbs = ("often", "never", "today")
+    picked = rng.integers(3, size=(300, 2)).tolist()
+    sentences = [f"the {' '.join(kinds[kind])} {adverbs[other]}." for kind, other in picked]
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("\n".join(sentences))
+    return path
+
+
+def _load(learner: type[Learner[Any]], ratings: Path, text: Path) -> Dataset:
+    paths = {RatingsData: ratings, SequenceConfig: text, WordsConfig: text}
+    if learner.data_class not in paths:
         raise NotImplementedError(f"teach tests/unit/conftest.py tiny data for {learner.name}")
+    path = paths[learner.data_class]
     dataset = learner.load_data(learner.data_class.create({"dataset": str(path)}))
     return Dataset(_read_only(dataset.arrays), _read_only(dataset.test), dataset.info)
 
 
 @pytest.fixture(scope="session")
-def ratings_dataset(ratings_csv: Path) -> Dataset:
-    return _load(get_learner("matrix_factorization"), ratings_csv)
+def ratings_dataset(ratings_csv: Path, text_file: Path) -> Dataset:
+    return _load(get_learner("matrix_factorization"), ratings_csv, text_file)
 
 
 @pytest.fixture(params=sorted(LEARNERS))
@@ -80,6 +96,8 @@ def learner_class(request: pytest.FixtureRequest) -> type[Learner[Any]]:
 
 
 @pytest.fixture
-def tiny_dataset(learner_class: type[Learner[Any]], ratings_csv: Path) -> Dataset:
+def tiny_dataset(
+    learner_class: type[Learner[Any]], ratings_csv: Path, text_file: Path
+) -> Dataset:
     """A data set that the trainable of the test learns from within milliseconds."""
-    return _load(learner_class, ratings_csv)
+    return _load(learner_class, ratings_csv, text_file)

@@ -25,6 +25,18 @@ from trainables.learner import (
 from trainables.optim import OPTIMIZERS
 
 Class = type[Learner[Any]]
+# Fields that make a family small enough for the tiny data.
+SMALL: dict[str, dict[str, Any]] = {
+    "char_rnn": {
+        "hidden_size": 32,
+        "embedding_size": 8,
+        "sequence_length": 10,
+        "output_dropout": 0.1,
+    },
+    "word_vectors": {"window": 5, "embedding_size": 8, "hidden_size": 16},
+}
+# Their gradients are bounded (log loss, cut gradients): no step size makes anything infinite.
+BOUNDED = {"char_rnn", "word_vectors"}
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +45,8 @@ def _one_thread() -> None:
 
 
 def build(learner_class: Class, dataset: Dataset, **fields: Any) -> Learner[Any]:
-    values = {"epochs": 4, "batch_size": 64, "learning_rate": 0.01, **fields}
+    small = SMALL.get(learner_class.name, {})
+    values = {"epochs": 4, "batch_size": 64, "learning_rate": 0.01, **small, **fields}
     return learner_class(learner_class.config_class.create(values), dataset.arrays)
 
 
@@ -214,6 +227,8 @@ def test_the_metrics_are_what_they_are_called(ratings_dataset: Dataset) -> None:
 def test_a_learning_rate_far_too_high_is_reported_as_such(
     learner_class: Class, tiny_dataset: Dataset
 ) -> None:
+    if learner_class.name in BOUNDED:
+        pytest.skip("bounded gradients: the loss stays finite")
     wild = {"optimizer": "sgd", "learning_rate": 10.0, "schedule": "constant", "epochs": 30}
     learner = build(learner_class, tiny_dataset, **wild)
     with pytest.raises(TrainingDivergedError, match="learning_rate=10 is probably too high"):

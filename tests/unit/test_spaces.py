@@ -23,6 +23,8 @@ from trainables import LEARNERS, get_learner
 MAX_POINTS = 1000
 # Base configurations besides the default: some spaces look at them.
 BASES: dict[str, list[dict[str, Any]]] = {
+    "char_rnn": [{"num_layers": 2}],
+    "word_vectors": [{"task": "skip_gram"}],
     "matrix_factorization": [
         {"l2_on": "table"},
         {"l2_on": "batch", "biases": False, "implicit_feedback": True},

@@ -1,0 +1,24 @@
+"""Which recurrent cell, how many units, how many layers?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from search_spaces.space import Space, Trial
+
+__all__ = ["SPACE"]
+
+
+def _char_rnn(trial: Trial, config: Any) -> dict[str, Any]:
+    return {
+        "cell": trial.suggest_categorical("cell", ["rnn", "gru", "lstm"]),
+        "hidden_size": trial.suggest_int("hidden_size", 64, 512, log=True),
+        "num_layers": trial.suggest_int("num_layers", 1, 2),
+    }
+
+
+SPACE = Space(
+    name="rnn_size",
+    question="Which recurrent cell, how wide and how deep?",
+    ask={"char_rnn": _char_rnn},
+)
