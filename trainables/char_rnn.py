@@ -56,7 +56,9 @@ class CharRNNConfig(TrainingConfig):
     sequence_length: int = option(64, "symbols of a window, for gradients", low=1, high=100_000)
     carry_state: bool = option(True, "a window starts in the state that the one before left")
     predict: str = option(
-        "every", "learn every next symbol, or only the one after a window", choices=("every", "last")
+        "every",
+        "learn every next symbol, or only the one after a window",
+        choices=("every", "last"),
     )
     max_norm: float = option(1.0, "longest gradient; longer ones are cut to it", low=1e-6)
     epochs: int = option(20, "passes over the training text", low=1)
@@ -113,6 +115,7 @@ class CharRNN(Learner[CharRNNConfig]):
     }
 
     model: _Network
+    _state: State = None
 
     @classmethod
     def load_data(cls, config: SequenceConfig) -> Dataset:
@@ -251,6 +254,7 @@ class CharRNN(Learner[CharRNNConfig]):
             with torch.inference_mode():
                 scores, state = self.model(ids, state)
                 last = scores[0, -1].float().cpu()
+            last = last.clone()  # what inference mode made may not be changed outside
             last[never] = -math.inf
             number = choose(last, temperature, generator)
             yield number

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -197,7 +197,7 @@ class WordVectorsLearner(Learner[WordVectorsConfig]):
         """
         window = self.config.window
         gaps = torch.nn.functional.pad((ids == 0).long().cumsum(0), (1, 0))
-        starts = torch.nonzero(gaps[window:] == gaps[:-window])[:, 0] if len(ids) >= window else []
+        starts = torch.nonzero(gaps[window:] == gaps[: max(len(gaps) - window, 0)])[:, 0]
         if not len(starts):
             raise UserError(
                 f"window={window} is longer than every text (of {len(ids)} words in all); use a "

@@ -96,8 +96,6 @@ def learner_class(request: pytest.FixtureRequest) -> type[Learner[Any]]:
 
 
 @pytest.fixture
-def tiny_dataset(
-    learner_class: type[Learner[Any]], ratings_csv: Path, text_file: Path
-) -> Dataset:
+def tiny_dataset(learner_class: type[Learner[Any]], ratings_csv: Path, text_file: Path) -> Dataset:
     """A data set that the trainable of the test learns from within milliseconds."""
     return _load(learner_class, ratings_csv, text_file)
