@@ -163,14 +163,18 @@ def _tune(
 
 
 def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None) -> int:
-    """Trials at a time: what was asked for, or what fits and one that waits for its place."""
+    """Trials at a time: what was asked for, or what fits and a few that wait for their places.
+
+    With too few waiting, Ray ends a worker whose trial is over where another trial could use it.
+    """
     if max_concurrent is not None:
         return max_concurrent
     have = ray.cluster_resources()
     places = have.get("CPU", 0) / request.cpus
     if request.gpus:
         places = min(places, have.get("GPU", 0) / request.gpus)
-    return max(1, int(places)) + 1
+    places = max(1, int(places))
+    return places + min(places, 4)
 
 
 def _trial_name(trial: Any) -> str:

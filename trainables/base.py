@@ -7,6 +7,7 @@ the scheduler paused it. Ray's own checkpoints are used only where one trial cop
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from collections.abc import Mapping
@@ -109,7 +110,8 @@ class LearnerTrainable(tune.Trainable):
         return {
             "epoch": last["epoch"],
             self._metric: last[self._metric],
-            "report": last,
+            # As text: Ray Tune keeps statistics of every number that it sees, for every trial.
+            "report": json.dumps(last),
             "finished": finished,
             "done": finished,
         }
