@@ -16,6 +16,7 @@ from cluster.callback import Deadline, RunCallback
 from cluster.ledger import Ledger
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
+from cluster.runs import SavedRun
 from cluster.schedulers import build_scheduler
 from cluster.searchers import LedgerSearcher, ListProposer, Proposer, build_proposer
 from cluster.session import ray_session, require_resources
@@ -47,6 +48,12 @@ class SearchResult:
     dataset: Dataset
     complete: bool
     interrupted: bool = False
+
+    def as_run(self, request: SearchRequest) -> SavedRun:
+        """The run, to be asked questions, with the data that are loaded already."""
+        return SavedRun(
+            self.storage, request, self.ledger, self.dataset.fingerprint, loaded=self.dataset
+        )
 
 
 def run_search(
