@@ -134,6 +134,7 @@ def _tune(
         metric=request.metric,
         mode=request.mode,
         threads=max(1, int(request.cpus)),
+        use_gpu=request.gpus > 0,
     )
     scheduler = build_scheduler(
         request.scheduler if request.spaces else "none",
