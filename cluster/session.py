@@ -45,7 +45,8 @@ def ray_session(
         where = f"at {address}" if address else "on this machine"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"Ray could not be started or reached {where}: {reason}; `raysweep doctor` looks for why"
+            f"Ray could not be started or reached {where}: {reason}; "
+            "`raysweep doctor` looks for why"
         ) from None
     try:
         yield ray
