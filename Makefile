@@ -33,8 +33,9 @@ bench: $(READY)
 install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
+	@echo 'Setting up .venv: about 6 GB, most of it PyTorch; a few minutes on a fast connection …'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --progress-bar on -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:

@@ -7,6 +7,8 @@ Trials of one epoch on 2,000 generated ratings. The driver's process and all bel
 processes and the workers) are looked at twice a second; memory that processes share is divided
 among them (PSS), so that the sum counts it once. The sum is shown but not judged: its peak is the
 moment when Ray starts all its processes at once, and differs by tens of MiB from run to run.
+A worker's own peak differs by as much, by how its allocator keeps free memory: repeat before you
+believe a miss there. The driver's is steady to a few MiB.
 """
 
 from __future__ import annotations

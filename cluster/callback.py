@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -81,7 +82,7 @@ class RunCallback(Callback):
         if "failure" in result:
             self._end(record, FAILED, result["failure"])
             return
-        report = result["report"]
+        report = json.loads(result["report"])
         config = {k: v for k, v in trial.config.items() if k in record.config}
         if config != record.config:
             self._ledger.reconfigure(record.index, config)
@@ -96,6 +97,9 @@ class RunCallback(Callback):
         record = self._record(trial)
         if record.status == RUNNING and not self._deadline.expired:
             self._end(record, STOPPED)
+        # Ray keeps windows of every metric of every trial; the ledger has all that is needed.
+        for statistics in ("metric_analysis", "metric_n_steps"):
+            getattr(trial.run_metadata, statistics, {}).clear()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Writes down a trial whose process died too often."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from cluster.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from cluster.request import SearchRequest
+from data.errors import UserError
 
 if TYPE_CHECKING:
     from cluster.confirm import Confirmation
+    from cluster.runs import SavedRun
     from cluster.search import SearchResult
 
 __all__ = ["print_confirmation", "print_lists", "print_search", "search_summary"]
+
+_MOST_PANELS = 12
 
 
 def search_summary(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
@@ -56,7 +61,7 @@ def _trial(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
 def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool) -> None:
     """Prints the outcome of `tune` or `train`, and draws the search's picture."""
     summary = search_summary(request, result)
-    pictures = _draw(request, result) if request.spaces else []
+    pictures = _draw(request, result) if request.spaces and result.complete else []
     if as_json:
         print(json.dumps({**summary, "pictures": pictures}, default=str))
         return
@@ -85,18 +90,19 @@ def _comparison(summary: dict[str, Any]) -> Any:
     from rich.table import Table
 
     best, default = summary["best"], summary["default"]
+    shown = {f"best (trial {best['trial']})": best, "default (trial 0)": default}
+    if best["trial"] == 0:
+        shown = {"default (trial 0)" if summary["num_trials"] == 1 else "the default is best": best}
     table = Table(box=None, pad_edge=False)
     table.add_column("")
-    table.add_column(f"best (trial {best['trial']})", justify="right")
-    table.add_column("default (trial 0)", justify="right")
-    table.add_row(
-        f"[bold]{summary['metric']}[/]", *(_metric(t, summary["metric"]) for t in (best, default))
-    )
-    table.add_row("at epoch", *(str(t["metrics"].get("epoch", "–")) for t in (best, default)))
+    for title in shown:
+        table.add_column(title, justify="right")
+    metric = summary["metric"]
+    table.add_row(f"[bold]{metric}[/]", *(_metric(t, metric) for t in shown.values()))
+    table.add_row("at epoch", *(str(t["metrics"].get("epoch", "–")) for t in shown.values()))
     for name, value in best["config"].items():
-        other = default["config"][name]
-        if value != other or name in summary["searched"]:
-            table.add_row(name, _value(value), _value(other))
+        if value != default["config"][name] or name in summary["searched"]:
+            table.add_row(name, *(_value(t["config"][name]) for t in shown.values()))
     return table
 
 
@@ -125,20 +131,27 @@ def _draw(request: SearchRequest, result: SearchResult) -> list[str]:
 
     table = result.ledger.table()
     columns = [c for c in table.columns if c.startswith("config.") and table[c].nunique() > 1]
-    varied = [c.removeprefix("config.") for c in columns]
+    varied = [c.removeprefix("config.") for c in columns][:_MOST_PANELS]
+    if not varied:
+        return []
     path = folder / "pictures" / "search.png"
     path.parent.mkdir(exist_ok=True)
     plot_search(table, varied, request.metric, request.mode, path)
-    return [str(path), *_family_pictures(request, result)]
+    return [str(path), *_explain(result.as_run(request))]
 
 
-def _family_pictures(request: SearchRequest, result: SearchResult) -> list[str]:
-    if request.task != "matrix_factorization":
-        return []
-    from cluster.ask import draw_factors
-    from cluster.runs import open_run
+def _explain(run: SavedRun) -> list[str]:
+    """What a family's best model shows: for recommenders the projector's files and the factors."""
+    from cluster import ask
+    from trainables.ratings import RatingsLearner
 
-    return [str(draw_factors(open_run(result.storage.uri, "")))]
+    pictures: list[str] = []
+    # A model may be too small for a picture (two factors have no third component): not an error.
+    with contextlib.suppress(UserError):
+        if issubclass(run.request.learner, RatingsLearner):
+            ask.write_projector_files(run)
+            pictures.append(str(ask.draw_factors(run)))
+    return pictures
 
 
 def print_confirmation(confirmation: Confirmation, *, as_json: bool) -> None:

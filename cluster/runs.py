@@ -35,16 +35,20 @@ class SavedRun:
         request: what was asked for.
         ledger: its trials.
         fingerprint: of the data that it was made with.
+        loaded: those data, if they are in memory.
     """
 
     storage: Storage
     request: SearchRequest
     ledger: Ledger
     fingerprint: str
+    loaded: Dataset | None = None
 
     @cached_property
     def dataset(self) -> Dataset:
         """The run's data; raises UserError if they are not what they were."""
+        if self.loaded is not None:
+            return self.loaded
         learner = self.request.learner
         dataset = learner.load_data(learner.data_class.create(self.request.data))
         if dataset.fingerprint != self.fingerprint:
@@ -65,12 +69,13 @@ class SavedRun:
             ) from None
 
 
-def open_run(run: str, root: str) -> SavedRun:
-    """Opens a run by its folder or URI, or by its name below the root.
+def open_run(run: str | None, root: str) -> SavedRun:
+    """Opens a run by its folder or URI, or by its name below the root; None opens the newest.
 
     Raises:
         UserError: there is no such run; the message names the nearest one.
     """
+    run = run or _newest(root)
     storage = Storage(run)
     if not storage.exists(EXPERIMENT):
         storage = Storage(root) / run
@@ -84,6 +89,15 @@ def open_run(run: str, root: str) -> SavedRun:
     request = SearchRequest(**values, num_samples=experiment["num_samples"])
     ledger = Ledger(storage, request.metric, request.mode)
     return SavedRun(storage, request, ledger, experiment["data_fingerprint"])
+
+
+def _newest(root: str) -> str:
+    if "://" in root:
+        raise UserError(f"name a run of {root}")
+    made = {p.parent: p.stat().st_mtime for p in Path(root).glob(f"*/{EXPERIMENT}")}
+    if not made:
+        raise UserError(f"{root}/ has no runs yet: start one with `raysweep tune`")
+    return str(max(made, key=lambda folder: made[folder]))
 
 
 def _known(root: str, run: str) -> str:

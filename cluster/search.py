@@ -16,6 +16,7 @@ from cluster.callback import Deadline, RunCallback
 from cluster.ledger import Ledger
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
+from cluster.runs import SavedRun
 from cluster.schedulers import build_scheduler
 from cluster.searchers import LedgerSearcher, ListProposer, Proposer, build_proposer
 from cluster.session import ray_session, require_resources
@@ -47,6 +48,12 @@ class SearchResult:
     dataset: Dataset
     complete: bool
     interrupted: bool = False
+
+    def as_run(self, request: SearchRequest) -> SavedRun:
+        """The run, to be asked questions, with the data that are loaded already."""
+        return SavedRun(
+            self.storage, request, self.ledger, self.dataset.fingerprint, loaded=self.dataset
+        )
 
 
 def run_search(
@@ -127,6 +134,7 @@ def _tune(
         metric=request.metric,
         mode=request.mode,
         threads=max(1, int(request.cpus)),
+        use_gpu=request.gpus > 0,
     )
     scheduler = build_scheduler(
         request.scheduler if request.spaces else "none",
@@ -163,14 +171,18 @@ def _tune(
 
 
 def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None) -> int:
-    """Trials at a time: what was asked for, or what fits and one that waits for its place."""
+    """Trials at a time: what was asked for, or what fits and a few that wait for their places.
+
+    With too few waiting, Ray ends a worker whose trial is over where another trial could use it.
+    """
     if max_concurrent is not None:
         return max_concurrent
     have = ray.cluster_resources()
     places = have.get("CPU", 0) / request.cpus
     if request.gpus:
         places = min(places, have.get("GPU", 0) / request.gpus)
-    return max(1, int(places)) + 1
+    places = max(1, int(places))
+    return places + min(places, 4)
 
 
 def _trial_name(trial: Any) -> str:

@@ -43,7 +43,11 @@ def ray_session(
         ray.init(**_init_arguments(address, num_cpus, num_gpus))
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"at {address}" if address else "on this machine"
-        raise UserError(f"Ray could not be reached {where}: {error}") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"Ray could not be started or reached {where}: {reason}; "
+            "`raysweep doctor` looks for why"
+        ) from None
     try:
         yield ray
     finally:

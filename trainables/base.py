@@ -7,6 +7,7 @@ the scheduler paused it. Ray's own checkpoints are used only where one trial cop
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from collections.abc import Mapping
@@ -37,7 +38,8 @@ class LearnerTrainable(tune.Trainable):
 
     The configuration holds the learner's fields and `trial_index`. What is the same for all trials
     comes through `tune.with_parameters`: the learner's class, its arrays (one copy a node, read in
-    place), the run's folder, the metric with its mode, and the number of threads.
+    place), the run's folder, the metric with its mode, the number of threads, and whether the trial
+    has a GPU.
     """
 
     def setup(
@@ -49,6 +51,7 @@ class LearnerTrainable(tune.Trainable):
         metric: str = "",
         mode: str = "min",
         threads: int = 1,
+        use_gpu: bool = False,
     ) -> None:
         """Starts the process's first trial."""
         assert learner_class is not None
@@ -56,6 +59,7 @@ class LearnerTrainable(tune.Trainable):
         torch.set_num_threads(threads)
         self._learner_class, self._arrays = learner_class, arrays
         self._metric, self._mode = metric, mode
+        self._device = "cuda" if use_gpu else "cpu"
         self._run = Storage(run_uri)
         self._begin(config)
 
@@ -78,9 +82,8 @@ class LearnerTrainable(tune.Trainable):
 
     def _start_learner(self, config: dict[str, Any]) -> None:
         values = {k: v for k, v in config.items() if k != INDEX}
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         self._settings: TrainingConfig = self._learner_class.config_class.create(values)
-        self._learner = self._learner_class(self._settings, self._arrays, device)
+        self._learner = self._learner_class(self._settings, self._arrays, self._device)
         try:
             state, header = checkpoint.load(self._folder, LAST)
         except FileNotFoundError:
@@ -110,7 +113,8 @@ class LearnerTrainable(tune.Trainable):
         return {
             "epoch": last["epoch"],
             self._metric: last[self._metric],
-            "report": last,
+            # As text: Ray Tune keeps statistics of every number that it sees, for every trial.
+            "report": json.dumps(last),
             "texts": self._texts,
             "finished": finished,
             "done": finished,

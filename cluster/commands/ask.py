@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+User = Annotated[str, typer.Option(help="The user's id, as in the data.")]
 Top = Annotated[int, typer.Option(help="How many.", min=1)]
 
 
@@ -26,9 +27,9 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    run: Run,
-    user: Annotated[str, typer.Option(help="The user's id, as in the data.")],
+    user: User,
     item: Annotated[str, typer.Option(help="The item's id, as in the data.")],
+    run: Run = None,
     storage: StorageRoot = "runs",
     json: Json = False,
 ) -> None:
@@ -48,8 +49,8 @@ def predict(
 
 
 def recommend(
-    run: Run,
-    user: Annotated[str, typer.Option(help="The user's id, as in the data.")],
+    user: User,
+    run: Run = None,
     top: Top = 10,
     storage: StorageRoot = "runs",
     json: Json = False,
@@ -65,7 +66,7 @@ def recommend(
 
 
 def rank(
-    run: Run,
+    run: Run = None,
     top: Top = 10,
     most_rated: Annotated[
         int | None,
@@ -84,7 +85,9 @@ def rank(
     _show({"highest bias": best, "lowest bias": worst}, json)
 
 
-def factors(run: Run, top: Top = 10, storage: StorageRoot = "runs", json: Json = False) -> None:
+def factors(
+    run: Run = None, top: Top = 10, storage: StorageRoot = "runs", json: Json = False
+) -> None:
     """Explain the factors: both ends of three principal components, a picture, the projector."""
     from cluster import ask
     from cluster.runs import open_run
@@ -99,7 +102,7 @@ def factors(run: Run, top: Top = 10, storage: StorageRoot = "runs", json: Json =
 
 
 def tensorboard(
-    run: Run,
+    run: Run = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 6006,
     storage: StorageRoot = "runs",
 ) -> None:

@@ -29,7 +29,12 @@ __all__ = [
 
 _DATA, _TRIALS, _WHERE = "Data", "Trials", "Where"
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.")]
+Run = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN]", help="A run's folder, or its name in runs/; the newest by default."
+    ),
+]
 DatasetName = Annotated[
     str | None,
     typer.Option(

@@ -167,7 +167,7 @@ def train(
 
 
 def confirm(
-    run: Run,
+    run: Run = None,
     top: Annotated[int, typer.Option(help="How many of the best configurations.", min=1)] = 1,
     num_seeds: Annotated[int, typer.Option(help="Fresh seeds for each.", min=2)] = 5,
     storage: StorageRoot = "runs",
