@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-__all__ = ["Components", "component_ends", "principal_components", "rank_by_bias", "scatter"]
+__all__ = [
+    "Components",
+    "component_ends",
+    "place_labels",
+    "principal_components",
+    "rank_by_bias",
+    "scatter",
+]
 
 _TITLE_CHARS = 28
 _WORK = 30_000_000  # steps · titles³: bounds the time that placing many titles takes
@@ -220,12 +227,12 @@ def _figure(
             for share, v in zip(shares, named.T, strict=True)
         ]
         ax.set_title("\n".join(runs), loc="left", fontsize=11, parse_math=False)
-        if left_out := _label(ax, named, short):
+        if left_out := place_labels(ax, named, short):
             ax.set_xlabel(f"{label_x}; {left_out} of their titles did not fit")
     return figure
 
 
-def _label(ax: Axes, points: np.ndarray, texts: Sequence[str]) -> int:
+def place_labels(ax: Axes, points: np.ndarray, texts: Sequence[str], *, size: float = 8) -> int:
     """Writes the texts near their points, with thin lines to them; returns how many did not fit."""
     from adjustText import adjust_text
     from matplotlib.patheffects import withStroke
@@ -235,7 +242,7 @@ def _label(ax: Axes, points: np.ndarray, texts: Sequence[str]) -> int:
     figure.set_layout_engine("none")
     halo = [withStroke(linewidth=1.5, foreground="white")]
     labels = [
-        ax.text(x, y, text, fontsize=8, parse_math=False, zorder=4, path_effects=halo)
+        ax.text(x, y, text, fontsize=size, parse_math=False, zorder=4, path_effects=halo)
         for (x, y), text in zip(points, texts, strict=True)
     ]
     steps = max(1, min(300, _WORK // len(labels) ** 3))
