@@ -61,7 +61,7 @@ class CharRNNConfig(TrainingConfig):
         choices=("every", "last"),
     )
     max_norm: float = option(1.0, "longest gradient; longer ones are cut to it", low=1e-6)
-    epochs: int = option(20, "passes over the training text", low=1)
+    epochs: int = option(15, "passes over the training text", low=1)
     batch_size: int = option(32, "streams of text read side by side", low=1)
     learning_rate: float = option(4e-3, "step size at its highest", low=1e-7, high=10.0)
     schedule: str = option(

@@ -8,6 +8,7 @@ they stood in one window (Mikolov et al., "Distributed Representations", NIPS 20
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -74,12 +75,21 @@ class Noise:
     Args:
         counts: how often each id occurs, int [num_ids]; those that never do are never drawn.
         power: 0 draws all alike, 1 as frequent as they are.
+
+    Raises:
+        UserError: fewer than two ids occur.
     """
 
     def __init__(self, counts: Tensor, power: float) -> None:
         weights = torch.where(counts > 0, counts.double().clamp(min=1) ** power, 0.0)
         self.weights = weights / weights.sum()
         self.ends = self.weights.cumsum(0)
+        # For each id the next one, in a ring, that can be drawn.
+        present = torch.nonzero(self.weights)[:, 0]
+        if len(present) < 2:
+            raise UserError("the text has fewer than two different words; use a longer one")
+        ids = torch.arange(len(self.weights), device=present.device)
+        self._next = present[torch.searchsorted(present, ids, right=True) % len(present)]
 
     def draw(self, instead: Tensor, num: int, generator: torch.Generator) -> Tensor:
         """Ids int64 [n, num], those of row k distributed as all words but `instead[k]`, int [n].
@@ -95,13 +105,6 @@ class Noise:
         drawn = torch.searchsorted(self.ends, points, right=True).clamp(max=len(self.ends) - 1)
         # Where rounding led back to the word itself, its neighbour by id takes its place.
         return torch.where(drawn == instead, self._next[drawn], drawn)
-
-    @property
-    def _next(self) -> Tensor:
-        """For each id the next one, in a ring, that can be drawn."""
-        present = torch.nonzero(self.weights)[:, 0]
-        ids = torch.arange(len(self.weights), device=present.device)
-        return present[torch.searchsorted(present, ids, right=True) % len(present)]
 
 
 class _Windows(nn.Module):
@@ -237,15 +240,21 @@ class WordVectorsLearner(Learner[WordVectorsConfig]):
         return softplus(-real.float()).mean(1) + softplus(random.float()).sum(1)
 
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
-        """Loss as in training, all windows alike; share of right decisions, chance being 0.5."""
+        """Loss as in training, all windows alike; share of right decisions, chance being 0.5.
+
+        With several random words to a real one, real ones are rarer and every score is lower by the
+        logarithm of that number; decisions take real and random words to be as likely.
+        """
         ids = data[f"{prefix}_ids"]
         starts = self.starts(ids)
         generator = torch.Generator().manual_seed(_EVALUATION_SEED)
         loss = right = 0.0
+        num = 1 if self.config.task == "corrupted" else self.config.num_negatives
+        even = -math.log(num)
         for part in starts.split(_EVALUATED_AT_ONCE):
             real, random = self.model(*self.questions(ids, part, generator))
             loss += float(self._losses(real, random).double().sum())
-            decisions = (real > 0).double().mean(1) + (random < 0).double().mean(1)
+            decisions = (real > even).double().mean(1) + (random < even).double().mean(1)
             right += float(decisions.sum()) / 2
         return {f"{prefix}_loss": loss / len(starts), f"{prefix}_accuracy": right / len(starts)}
 
