@@ -163,6 +163,20 @@ def test_bad_lines(name, tmp_path):
     assert load(path, on_bad="skip").num_skipped == 1  # remembered
 
 
+def test_lines_that_make_up_for_each_other(tmp_path):
+    text = lines() + "odd 1 2 3\neven 1 2 3 4 5\nlast 1 2 3 4\n"
+    with pytest.raises(UserError, match="line 8: 3 numbers"):
+        load(write(tmp_path / "v.txt", text))
+    vectors = load(tmp_path / "v.txt", on_bad="skip")
+    assert (vectors.num_skipped, vectors.words[-1]) == (2, "last")
+
+
+def test_lines_are_counted_through_all_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr("data.vector_formats._CHUNK_BYTES", 37)
+    with pytest.raises(UserError, match="line 9: the word 'the' was there before, at line 1"):
+        load(write(tmp_path / "v.txt", lines() + "odd 1 2 3 4\nthe 1 2 3 4\n"))
+
+
 def test_bad_rows_of_other_formats(tmp_path):
     bad = VECTORS.copy()
     bad[2, 1] = np.nan
