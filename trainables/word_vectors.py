@@ -142,7 +142,7 @@ class _SkipGram(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(num_ids, config.embedding_size)
         self.context = nn.Embedding(num_ids, config.embedding_size)
-        nn.init.uniform_(self.embedding.weight, -0.5, 0.5)
+        nn.init.normal_(self.embedding.weight, std=0.1)
         nn.init.zeros_(self.context.weight)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
 

@@ -29,7 +29,7 @@ MISTAKES = {
     ),
     "space of another trainable": (
         ["tune", "matrix_factorization", "dropout_placement"],
-        "it covers ratings_net",
+        "is not for matrix_factorization; it covers",
     ),
     "unknown field": (["train", "matrix_factorization", "--set", "num_factor=3"], "num_factors"),
     "value of another type": (["train", "matrix_factorization", "--set", "epochs=many"], "epochs"),
