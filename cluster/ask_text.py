@@ -83,7 +83,7 @@ def run_vectors(run: SavedRun) -> WordVectors:
     if words is not None:
         for name, weights in run.best_model().model.state_dict().items():
             # One row for padding in front, one for rare words at the end.
-            if name.rsplit(".")[0] in ("embedding", "table") and len(weights) == len(words) + 2:
+            if name.split(".")[0] in ("embedding", "table") and len(weights) == len(words) + 2:
                 return WordVectors(words, weights[1:-1].float().cpu().numpy())
     raise UserError(
         f"{run.storage.uri} is a run of {run.request.learner.name} without vectors of words; name "

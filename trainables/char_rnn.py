@@ -14,25 +14,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from data.errors import UserError
+from data.text import PADDING
 from trainables.config import Config, option
 from trainables.learner import Dataset, Learner
 from trainables.optim import TrainingConfig
+from trainables.recurrent import CELLS, Network, State, choose, detached, first_rows
 from trainables.sequences import SequenceConfig, load_sequence
 
-__all__ = ["CharRNN", "CharRNNConfig", "State", "choose"]
+__all__ = ["CharRNN", "CharRNNConfig"]
 
-State = Any
-"""Of an LSTM two tensors, else one; each float32 [num_layers, rows, hidden_size]. None is empty."""
-
-_CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 _EVALUATED_STREAMS = 32
-_EVALUATED_AT_ONCE = 256
+_EVALUATED_AT_ONCE = 16_384  # symbols; of short windows many rows go together
+_SCORES_AT_ONCE = 2_000_000
 _SAMPLE_SEED_SYMBOLS = 40
 _SAMPLE_SYMBOLS = {"characters": 320, "words": 60}
 
@@ -41,7 +40,7 @@ _SAMPLE_SYMBOLS = {"characters": 320, "words": 60}
 class CharRNNConfig(TrainingConfig):
     """Fields of the network, from its input to its output."""
 
-    cell: str = option("lstm", "kind of recurrent unit", choices=tuple(_CELLS))
+    cell: str = option("lstm", "kind of recurrent unit", choices=tuple(CELLS))
     embedding_size: int = option(64, "numbers that stand for a symbol", low=1, high=4096)
     hidden_size: int = option(384, "units of each recurrent layer", low=1, high=8192)
     num_layers: int = option(1, "recurrent layers, one on another", low=1, high=16)
@@ -71,36 +70,6 @@ class CharRNNConfig(TrainingConfig):
     )
 
 
-class _Network(nn.Module):
-    def __init__(self, num_symbols: int, config: CharRNNConfig) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(num_symbols, config.embedding_size)
-        nn.init.normal_(self.embedding.weight, std=0.1)
-        self.input_dropout = nn.Dropout(config.input_dropout)
-        between = config.layer_dropout if config.num_layers > 1 else 0.0
-        self.recurrent = _CELLS[config.cell](
-            config.embedding_size,
-            config.hidden_size,
-            config.num_layers,
-            dropout=between,
-            batch_first=True,
-        )
-        self.output_dropout = nn.Dropout(config.output_dropout)
-        # Tied weights need the width of the embedding.
-        self.narrow: nn.Module = nn.Identity()
-        if config.tied_weights and config.hidden_size != config.embedding_size:
-            self.narrow = nn.Linear(config.hidden_size, config.embedding_size)
-        width = config.embedding_size if config.tied_weights else config.hidden_size
-        self.output = nn.Linear(width, num_symbols)
-        if config.tied_weights:
-            self.output.weight = self.embedding.weight
-
-    def forward(self, ids: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """Scores of every next symbol, [rows, steps, num_symbols], and the state at the end."""
-        hidden, state = self.recurrent(self.input_dropout(self.embedding(ids)), state)
-        return self.output(self.narrow(self.output_dropout(hidden))), state
-
-
 class CharRNN(Learner[CharRNNConfig]):
     """Simple RNN, GRU or LSTM over a text."""
 
@@ -114,7 +83,7 @@ class CharRNN(Learner[CharRNNConfig]):
         "val_accuracy": "max",
     }
 
-    model: _Network
+    model: Network
     _state: State = None
 
     @classmethod
@@ -141,7 +110,7 @@ class CharRNN(Learner[CharRNNConfig]):
                 f"sequence_length={self.config.sequence_length} is too long for a training text of "
                 f"{len(self.data['train_ids'])} {self.data['unit']}; use a shorter one"
             )
-        return _Network(len(self.data["symbols"]), self.config)
+        return Network(len(self.data["symbols"]), self.config)
 
     def _windows(self) -> int:
         return (len(self.data["train_ids"]) - 1) // self.config.sequence_length
@@ -176,8 +145,8 @@ class CharRNN(Learner[CharRNNConfig]):
         """Cross-entropy in nats a symbol; goes on in the state that the last batch left."""
         windows, number = batch
         state = self._state if number and self.config.carry_state else None
-        scores, state = self.model(windows[:, :-1], _rows(state, len(windows)))
-        self._state = _detached(state)
+        scores, state = self.model(windows[:, :-1], first_rows(state, len(windows)))
+        self._state = detached(state)
         targets = windows[:, 1:]
         if self.config.predict == "last":
             scores, targets = scores[:, -1:], targets[:, -1:]
@@ -194,44 +163,43 @@ class CharRNN(Learner[CharRNNConfig]):
         symbols are harder to predict, so that the figures are, if anything, too high. With
         `carry_state=false` streams are windows; with `predict=last` only their ends count.
         """
-        ids = data[f"{prefix}_ids"].long()
-        config = self.config
-        length = -(-(len(ids) - 1) // min(_EVALUATED_STREAMS, len(ids) - 1))
-        if not config.carry_state:
-            length = min(config.sequence_length, len(ids) - 1)
-        rows = -(-(len(ids) - 1) // length)
-        padded = nn.functional.pad(ids, (0, rows * length + 1 - len(ids)))
-        inputs, targets = padded[:-1].view(rows, length), padded[1:].view(rows, length)
-        if config.predict == "last":
-            targets = targets.clone()
-            ends = torch.arange(1, length + 1, device=ids.device) % min(
-                config.sequence_length, length
-            )
-            targets[:, ends != 0] = 0
-        nats, right = 0.0, 0
-        for part in torch.arange(rows).split(max(_EVALUATED_STREAMS, 16384 // length)):
+        inputs, targets = self._streams(data[f"{prefix}_ids"].long())
+        nats, right = torch.zeros((), dtype=torch.float64, device=self.device), 0
+        rows = min(len(inputs), max(_EVALUATED_STREAMS, _EVALUATED_AT_ONCE // inputs.shape[1]))
+        steps = max(1, _SCORES_AT_ONCE // (rows * len(self.data["symbols"])))
+        for streams, answers in zip(inputs.split(rows), targets.split(rows), strict=True):
             state: State = None
-            span = slice(int(part[0]), int(part[-1]) + 1)
-            for start in range(0, length, _EVALUATED_AT_ONCE):
-                window = (span, slice(start, start + _EVALUATED_AT_ONCE))
-                scores, state = self.model(inputs[window], state)
-                wanted = targets[window]
-                nats += float(
-                    nn.functional.cross_entropy(
-                        scores.flatten(0, 1).float(),
-                        wanted.flatten(),
-                        ignore_index=0,
-                        reduction="sum",
-                    )
+            for window, wanted in zip(
+                streams.split(steps, 1), answers.split(steps, 1), strict=True
+            ):
+                scores, state = self.model(window, state)
+                flat = scores.flatten(0, 1).float()
+                nats += nn.functional.cross_entropy(
+                    flat, wanted.flatten(), ignore_index=PADDING, reduction="sum"
                 )
-                right += int(((scores.argmax(-1) == wanted) & (wanted != 0)).sum())
-        count = int((targets != 0).sum())
-        loss = nats / count
+                right += ((scores.argmax(-1) == wanted) & (wanted != PADDING)).sum()
+        count = int((targets != PADDING).sum())
+        loss = float(nats) / count
         return {
             f"{prefix}_loss": loss,
             f"{prefix}_bits": loss / math.log(2),
-            f"{prefix}_accuracy": right / count,
+            f"{prefix}_accuracy": int(right) / count,
         }
+
+    def _streams(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """A block as inputs and targets, [rows, length] each; what is not to count is padding."""
+        total, config = len(ids) - 1, self.config
+        length = -(-total // min(_EVALUATED_STREAMS, total))
+        if not config.carry_state:
+            length = min(config.sequence_length, total)
+        rows = -(-total // length)
+        padded = nn.functional.pad(ids, (0, rows * length + 1 - len(ids)), value=PADDING)
+        inputs, targets = padded[:-1].view(rows, length), padded[1:].view(rows, length)
+        if config.predict == "last":
+            places = torch.arange(1, length + 1, device=ids.device)
+            ends = places % min(config.sequence_length, length) == 0
+            targets = torch.where(ends, targets, PADDING)
+        return inputs, targets
 
     def generate(
         self, seed_ids: Tensor, num_symbols: int, temperature: float, generator: torch.Generator
@@ -247,7 +215,9 @@ class CharRNN(Learner[CharRNNConfig]):
         Yields:
             Ids; never padding, nor the rare words' where symbols are words.
         """
-        never = [0, len(self.data["symbols"]) - 1] if self.data["unit"] == "words" else [0]
+        never = (
+            [PADDING, len(self.data["symbols"]) - 1] if self.data["unit"] == "words" else [PADDING]
+        )
         self.model.eval()
         ids, state = seed_ids.long().to(self.device)[None], None
         for _ in range(num_symbols):
@@ -272,27 +242,3 @@ class CharRNN(Learner[CharRNNConfig]):
             start, end = (between.join(symbols[k] for k in part) for part in (begin.tolist(), ids))
             texts[f"sample/temperature {temperature}"] = f"{start} → {end}"
         return texts
-
-
-def choose(scores: Tensor, temperature: float, generator: torch.Generator) -> int:
-    """Draws from softmax(scores / temperature), scores float [n]; 0 takes the highest score."""
-    if temperature < 0 or not math.isfinite(temperature):
-        raise UserError(f"temperature: {temperature} must be 0 or more, e.g. 0.8")
-    # A range of 1e4 / temperature overflows nothing: the highest score is 0 after this.
-    scaled = (scores - scores.max()).double() / max(temperature, 1e-300)
-    if temperature == 0 or not torch.isfinite(scaled).any():
-        return int(scores.argmax())
-    return int(torch.multinomial(scaled.softmax(0), 1, generator=generator))
-
-
-def _rows(state: State, rows: int) -> State:
-    """The state of the first streams only."""
-    if state is None:
-        return None
-    if isinstance(state, tuple):
-        return tuple(part[:, :rows].contiguous() for part in state)
-    return state[:, :rows].contiguous()
-
-
-def _detached(state: State) -> State:
-    return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()

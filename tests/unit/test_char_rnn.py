@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from data.errors import UserError
-from trainables.char_rnn import CharRNN, CharRNNConfig, choose
+from trainables.char_rnn import CharRNN, CharRNNConfig
 from trainables.learner import Dataset, seed_everything
+from trainables.recurrent import choose
 from trainables.sequences import SequenceConfig
 
 CELLS = ("rnn", "gru", "lstm")
