@@ -79,5 +79,7 @@ def first_rows(state: State, rows: int) -> State:
 
 
 def detached(state: State) -> State:
-    """The state without what led to it: no gradient flows back through it."""
-    return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+    """The state without what led to it, in float32 also where autocast computed in less."""
+    if isinstance(state, tuple):
+        return tuple(part.detach().float() for part in state)
+    return state.detach().float()
