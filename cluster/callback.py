@@ -61,6 +61,10 @@ class RunCallback(Callback):
         self._progress, self._deadline = progress, deadline
         self._writers: dict[int, TrialWriter] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles callbacks to restore them, but a run is restored by its ledger."""
+        return {}
+
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Counts the trials that take, or are to take, a place on the machine."""
         self._searcher.active = sum(t.status in ("PENDING", "RUNNING") for t in trials)

@@ -96,6 +96,7 @@ def run_search(
         if searcher.remaining():
             progress = Progress(request.num_samples, quiet=quiet)
             callback = RunCallback(searcher, storage, progress, deadline)
+            progress.say("starting Ray …")
             with ray_session(address) as ray, _stop_on_signal(deadline):
                 require_resources(ray, request.cpus, request.gpus)
                 searcher.limit = _limit(ray, request, max_concurrent)
