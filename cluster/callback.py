@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Callback, Stopper
@@ -28,10 +29,15 @@ class Deadline(Stopper):
     def __init__(self, seconds: float | None) -> None:
         self._end = None if seconds is None else time.monotonic() + seconds
         self.expired = self.signalled = False
+        self.problem = ""
 
     def stop(self) -> None:
         """Ends the search at the next opportunity, because a signal asked for it."""
         self.expired = self.signalled = True
+
+    def fail(self, problem: str) -> None:
+        """Ends the search at the next opportunity, because results can no longer be kept."""
+        self.expired, self.problem = True, self.problem or problem
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """No single trial is stopped."""
@@ -61,6 +67,10 @@ class RunCallback(Callback):
         self._progress, self._deadline = progress, deadline
         self._writers: dict[int, TrialWriter] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles callbacks to restore them, but a run is restored by its ledger."""
+        return {}
+
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Counts the trials that take, or are to take, a place on the machine."""
         self._searcher.active = sum(t.status in ("PENDING", "RUNNING") for t in trials)
@@ -78,6 +88,11 @@ class RunCallback(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Writes an epoch down."""
+        if "storage_failure" in result:
+            self._deadline.fail(result["storage_failure"])
+        self._keep(self._on_result, trial, result)
+
+    def _on_result(self, trial: Any, result: dict[str, Any]) -> None:
         record = self._record(trial)
         if "failure" in result:
             self._end(record, FAILED, result["failure"])
@@ -96,7 +111,7 @@ class RunCallback(Callback):
         """Writes down that the scheduler stopped a trial; one that the clock cut off is not."""
         record = self._record(trial)
         if record.status == RUNNING and not self._deadline.expired:
-            self._end(record, STOPPED)
+            self._keep(self._end, record, STOPPED)
         # Ray keeps windows of every metric of every trial; the ledger has all that is needed.
         for statistics in ("metric_analysis", "metric_n_steps"):
             getattr(trial.run_metadata, statistics, {}).clear()
@@ -104,7 +119,7 @@ class RunCallback(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Writes down a trial whose process died too often."""
         lines = str(trial.get_error() or "the worker process died").strip().splitlines()
-        self._end(self._record(trial), FAILED, lines[-1].strip())
+        self._keep(self._end, self._record(trial), FAILED, lines[-1].strip())
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Lets the progress line breathe."""
@@ -113,8 +128,17 @@ class RunCallback(Callback):
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Closes what is open."""
         for writer in self._writers.values():
-            writer.close()
-        self._ledger.flush()
+            self._keep(writer.close)
+        self._keep(self._ledger.flush)
+
+    def _keep(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Writes; when that fails, ends the search and writes no more."""
+        if self._deadline.problem:
+            return
+        try:
+            write(*arguments)
+        except OSError as error:
+            self._deadline.fail(f"{error}")
 
     def _record(self, trial: Any) -> TrialRecord:
         return self._ledger.trials[int(trial.config[INDEX])]

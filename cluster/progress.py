@@ -39,6 +39,11 @@ class Progress:
         self._shown = now
         self._show(self._line(ledger))
 
+    def say(self, text: str) -> None:
+        """Shows what is happening before there is a trial; on a terminal only."""
+        if self._live and not self._quiet:
+            self._show(text)
+
     def close(self) -> None:
         """Ends the line."""
         if self._status is not None:
@@ -54,27 +59,28 @@ class Progress:
         if self._status is None:
             from rich.console import Console
 
-            self._status = Console(stderr=True).status(text)
+            self._status = Console(stderr=True).status("")
             self._status.start()
-        self._status.update(text)
+        from rich.text import Text
+
+        self._status.update(Text(text, no_wrap=True, overflow="ellipsis"))
 
     def _line(self, ledger: Ledger) -> str:
         counts = {
             status: sum(t.status == status for t in ledger) for status in (RUNNING, STOPPED, FAILED)
         }
         done = len(ledger) - counts[RUNNING]
-        parts = [f"{done}/{self._total or '?'} trials", f"{counts[RUNNING]} under way"]
-        parts += [f"{counts[s]} {s}" for s in (STOPPED, FAILED) if counts[s]]
+        # What matters most comes first: a narrow terminal cuts the end off.
+        parts = [f"{done}/{self._total or '?'} trials", self._time(done)]
         ranked = ledger.ranked()
         if ranked:
             best = ranked[0].best(ledger.metric, ledger.mode) or {}
-            parts.append(
-                f"best {ledger.metric} {best[ledger.metric]:.4f} (trial {ranked[0].index})"
-            )
+            parts.append(f"best {ledger.metric} {best[ledger.metric]:.4f}")
             default = ledger.trials[0].best(ledger.metric, ledger.mode)
             if default:
                 parts.append(f"default {default[ledger.metric]:.4f}")
-        parts.append(self._time(done))
+        parts.append(f"{counts[RUNNING]} under way")
+        parts += [f"{counts[s]} {s}" for s in (STOPPED, FAILED) if counts[s]]
         return " · ".join(parts)
 
     def _time(self, done: int) -> str:

@@ -96,11 +96,17 @@ def run_search(
         if searcher.remaining():
             progress = Progress(request.num_samples, quiet=quiet)
             callback = RunCallback(searcher, storage, progress, deadline)
+            progress.say("starting Ray …")
             with ray_session(address) as ray, _stop_on_signal(deadline):
                 require_resources(ray, request.cpus, request.gpus)
                 searcher.limit = _limit(ray, request, max_concurrent)
                 _tune(request, storage, dataset, searcher, callback, deadline)
             progress.close()
+        if deadline.problem:
+            raise UserError(
+                f"the run {storage.uri} cannot be written any more: {deadline.problem}. What was "
+                "finished is kept; free some space or mend the storage, and run the same command"
+            )
         _publish(storage, ledger)
     complete = not ledger.unfinished() and not (deadline.expired and searcher.remaining())
     return SearchResult(storage, ledger, dataset, complete, deadline.signalled)

@@ -7,6 +7,7 @@ the scheduler paused it. Ray's own checkpoints are used only where one trial cop
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import traceback
@@ -103,6 +104,9 @@ class LearnerTrainable(tune.Trainable):
         if self._failure is None and not self._repeat:
             try:
                 self._run_epoch()
+            except OSError as error:
+                # A model opens no files: it is the run's storage, full or gone, that failed.
+                return {"storage_failure": f"{error}", "done": True}
             except Exception as error:
                 self._failure = self._explain(error)
         self._repeat = False
@@ -143,7 +147,8 @@ class LearnerTrainable(tune.Trainable):
 
     def _explain(self, error: Exception) -> str:
         """Keeps the whole traceback in the trial's folder and returns its last line."""
-        self._folder.write("error.txt", traceback.format_exc())
+        with contextlib.suppress(OSError):
+            self._folder.write("error.txt", traceback.format_exc())
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

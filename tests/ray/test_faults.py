@@ -33,6 +33,18 @@ def nothing_is_left_behind() -> Iterator[None]:
         process.kill()
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB, which a search fills within seconds."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 def start(folder: Path, ratings_csv: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "cluster.cli", "tune", *_SEARCH]
     command += ["--dataset", str(ratings_csv), "--storage", str(folder), "--name", "run"]
@@ -135,3 +147,16 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
     assert not alive, "Ctrl-C leaves no process behind"
     finish(start(tmp_path, ratings_csv))
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
+
+
+def test_a_full_disk_ends_with_one_message_and_space_lets_it_go_on(
+    undisturbed: pd.DataFrame, small_disk: Path, ratings_csv: Path
+) -> None:
+    process = start(small_disk, ratings_csv)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors.decode()
+    assert b"No space left on device" in errors
+    assert b"Traceback" not in errors
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    finish(start(small_disk, ratings_csv))
+    pd.testing.assert_frame_equal(table(small_disk), undisturbed)

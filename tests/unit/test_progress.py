@@ -1,0 +1,61 @@
+"""The progress line, and the callback that keeps it."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.callback import Deadline, RunCallback
+from cluster.ledger import FINISHED, Ledger
+from cluster.progress import Progress
+from cluster.searchers import LedgerSearcher, ListProposer
+from data.storage import Storage
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    ledger = Ledger(Storage(tmp_path), "val", "min")
+    for index, value in enumerate([0.5, 0.4, 0.6]):
+        ledger.add({}, {"a": index})
+        ledger.result(index, {"epoch": 1, "val": value})
+    ledger.end(0, FINISHED)
+    ledger.end(1, FINISHED)
+    return ledger
+
+
+def test_off_a_terminal_a_line_says_how_far_and_how_good(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.progress._PERIOD_S", {True: 0.0, False: 0.0})
+    Progress(5).update(ledger)
+    line = capsys.readouterr().err
+    assert line.startswith("2/5 trials")
+    assert "best val 0.4000" in line
+    assert "default 0.5000" in line
+    assert "1 under way" in line
+
+
+def test_quiet_prints_nothing(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.progress._PERIOD_S", {True: 0.0, False: 0.0})
+    progress = Progress(5, quiet=True)
+    progress.say("starting")
+    progress.update(ledger)
+    assert capsys.readouterr().err == ""
+
+
+def test_ray_can_pickle_the_callback_while_the_line_is_live(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    progress = Progress(5)
+    progress.say("starting Ray …")
+    try:
+        searcher = LedgerSearcher(ledger, ListProposer([]), dict, None)
+        pickle.dumps(RunCallback(searcher, Storage(tmp_path), progress, Deadline(None)))
+    finally:
+        progress.close()
