@@ -15,6 +15,7 @@ __all__ = ["LEARNERS", "get_learner"]
 LEARNERS: dict[str, str] = {
     "matrix_factorization": "trainables.matrix_factorization:MatrixFactorization",
     "ratings_net": "trainables.ratings_net:RatingsNet",
+    "sentiment": "trainables.sentiment:Sentiment",
 }
 
 
