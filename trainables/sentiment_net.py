@@ -12,6 +12,7 @@ from trainables.text_layers import (
     embed,
     keep_mask,
     kept_share,
+    linear,
     pool_texts,
     rearrange,
 )
@@ -57,8 +58,7 @@ class SentimentNet(nn.Module):
         """
         values = self.features(ids, lengths)
         if self.hidden is not None:
-            weight, bias = (each.to(self.dtype) for each in (self.hidden.weight, self.hidden.bias))
-            values = nn.functional.linear(values, weight, bias).relu()
+            values = linear(values, self.hidden.weight, self.hidden.bias).relu()
         return self.output(self.dropped(values, self.config.dense_dropout).float())
 
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:

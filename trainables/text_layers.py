@@ -21,6 +21,7 @@ __all__ = [
     "fast_dtype",
     "keep_mask",
     "kept_share",
+    "linear",
     "pool_texts",
     "rearrange",
 ]
@@ -212,6 +213,38 @@ class _ConvReluPool(torch.autograd.Function):
                 sums[tap : tap + len(grads)] += part
             of_rows = sums.to(rows.dtype)
         return of_rows, of_weight, of_bias, None, None, None
+
+
+def linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`torch.nn.functional.linear` on values of another type than the weights.
+
+    PyTorch's own backward gives the weights' gradient transposed, and turning it to float32 takes
+    longer than the product: for 48,000 inputs 100 ms of 130.
+
+    Args:
+        values: bfloat16 or float32 [n, inputs].
+        weight: float32 [outputs, inputs].
+        bias: float32 [outputs].
+
+    Returns:
+        [n, outputs], of the type of `values`.
+    """
+    result: Tensor = _Linear.apply(values, weight, bias)
+    return result
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        weight = weight.to(values.dtype)
+        ctx.save_for_backward(values, weight)
+        return torch.addmm(bias.to(values.dtype), values, weight.t())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        values, weight = ctx.saved_tensors
+        of_weight = (grad.t() @ values).float()
+        return grad @ weight, of_weight, grad.sum(0, dtype=torch.float32)
 
 
 def rearrange(rows: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
