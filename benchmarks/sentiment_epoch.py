@@ -3,8 +3,8 @@
     python -m benchmarks.sentiment_epoch cnn --data-dir ../shared/data --rounds 4
     python -m benchmarks.sentiment_epoch multi_width --data-dir ../shared/data --rounds 2
 
-The plain loop is what a tutorial shows: one module after another in float32, on arrays padded to 500
-words, with `torch.optim.Adam`. Both train in turns, epoch by epoch, on the same texts; the first
+The plain loop is what a tutorial shows: one module after another in float32, on arrays padded to
+500 words, with `torch.optim.Adam`. Both train in turns, epoch by epoch, on the same texts; the first
 epoch of each also carries what is done once. Times are of training alone; validation accuracy after
 each epoch shows that both learn the same. The time of the processor is shown beside the clock's:
 on a machine that others use, it is the fairer one.
@@ -174,15 +174,15 @@ def main() -> None:
 
     record: dict[str, Any] = {"model": arguments.model, "epochs": rounds, "goals": []}
     for kind in ("seconds", "processor_seconds"):
-        plain, ours = (
-            [e[kind] for e in rounds if e["name"] == name] for name in ("plain", "ours")
-        )
+        plain, ours = ([e[kind] for e in rounds if e["name"] == name] for name in ("plain", "ours"))
         ratios = pairwise(plain, ours)
         CONSOLE.print(f"{kind}: plain {spread(plain, ' s')}, ours {spread(ours, ' s')}")
         CONSOLE.print(f"{kind}: ours is {spread(ratios)} times as fast")
         share = sorted(1.0 / ratio for ratio in ratios)[len(ratios) // 2]
         goal = 1.0 / _GOALS[arguments.model]
-        record["goals"].append(verdict(f"{arguments.model}, {kind} by the plain loop's", share, goal))
+        record["goals"].append(
+            verdict(f"{arguments.model}, {kind} by the plain loop's", share, goal)
+        )
     save(arguments.save, record, {})
 
 

@@ -40,8 +40,15 @@ def _ratings_net(trial: Trial, config: Any) -> dict[str, Any]:
     }
 
 
+def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
+    sites = ["word", "embedding", "channel"]
+    if config.architecture == "cnn":
+        sites += ["conv", "pool"]
+    return {f"{site}_dropout": rate for site, rate in _rates(trial, [*sites, "dense"]).items()}
+
+
 SPACE = Space(
     name="dropout_placement",
     question="Where does dropout go, and at what rate?",
-    ask={"ratings_net": _ratings_net},
+    ask={"ratings_net": _ratings_net, "sentiment": _sentiment},
 )

@@ -13,8 +13,16 @@ def _ratings(trial: Trial, config: Any) -> dict[str, Any]:
     return {"num_factors": trial.suggest_int("num_factors", 8, 256, log=True)}
 
 
+def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
+    return {"embedding_size": trial.suggest_int("embedding_size", 8, 256, log=True)}
+
+
 SPACE = Space(
     name="embedding_size",
     question="How large should an embedding be?",
-    ask={"matrix_factorization": _ratings, "ratings_net": _ratings},
+    ask={
+        "matrix_factorization": _ratings,
+        "ratings_net": _ratings,
+        "sentiment": _sentiment,
+    },
 )

@@ -1,4 +1,4 @@
-"""Sentiment: classes of texts, learnt by a dense network, a convolution or an LSTM on embeddings."""
+"""Sentiment: classes of texts, by a dense network, a convolution or an LSTM on embeddings."""
 
 from __future__ import annotations
 
@@ -105,9 +105,7 @@ class Sentiment(Learner[SentimentConfig]):
                 labels.index_select(0, chosen),
             )
 
-    def _of_like_length(
-        self, order: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, ...]:
+    def _of_like_length(self, order: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Sorts by length within groups of 16 batches, then shuffles the batches."""
         lengths = self.data["train_lengths"].cpu()
         groups = order.split(self.config.batch_size * _BATCHES_SORTED)

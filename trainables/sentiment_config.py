@@ -10,6 +10,8 @@ from trainables.optim import TrainingConfig
 
 __all__ = ["SentimentConfig", "SentimentData", "parse_embedding_phases"]
 
+_MAX_EPOCHS = 10_000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentimentData(Config):
@@ -110,13 +112,9 @@ class SentimentConfig(TrainingConfig):
 
     def embedding_trains(self, epoch: int) -> bool:
         """Whether the embedding is trained in an epoch, from 1; the last phase goes on."""
-        trained = True
-        start = 0
-        for count, trained in parse_embedding_phases(self.embedding_phases):
-            start += count
-            if epoch <= start:
-                break
-        return trained
+        phases = parse_embedding_phases(self.embedding_phases)
+        each = [trained for count, trained in phases for _ in range(count)] or [True]
+        return each[min(epoch, len(each)) - 1]
 
 
 def parse_embedding_phases(text: str) -> list[tuple[int, bool]]:
@@ -124,7 +122,11 @@ def parse_embedding_phases(text: str) -> list[tuple[int, bool]]:
     phases = []
     for part in text.split(",") if text else ():
         count, _, kind = part.strip().partition("x")
-        if not count.isdecimal() or int(count) < 1 or kind not in ("frozen", "trainable"):
+        if (
+            not count.isdecimal()
+            or not 1 <= int(count) < _MAX_EPOCHS
+            or kind not in ("frozen", "trainable")
+        ):
             raise UserError(
                 f"embedding_phases={text!r}: {part.strip()!r} is not EPOCHSxfrozen or "
                 "EPOCHSxtrainable such as 2xfrozen"

@@ -164,14 +164,15 @@ class _Lstm(SentimentNet):
         super().__init__(config, table, config.lstm_size, num_classes, dtype)
         self.lstm = nn.LSTM(table.shape[1], config.lstm_size, batch_first=True)
         size = config.lstm_size
+        of_words, of_states, bias, other_bias = self.lstm.all_weights[0]
         with torch.no_grad():
-            nn.init.xavier_uniform_(self.lstm.weight_ih_l0)
-            for gate in self.lstm.weight_hh_l0.split(size):
+            nn.init.xavier_uniform_(of_words)
+            for gate in of_states.split(size):
                 nn.init.orthogonal_(gate)
-            self.lstm.bias_ih_l0.zero_()
-            self.lstm.bias_hh_l0.zero_()
+            bias.zero_()
+            other_bias.zero_()
             # Remembering is where a state starts: Jozefowicz et al., ICML 2015.
-            self.lstm.bias_ih_l0[size : 2 * size] = 1.0
+            bias[size : 2 * size] = 1.0
 
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
         words = left_aligned(ids, lengths)

@@ -1,9 +1,9 @@
 """Layers that compute what PyTorch's do, with far fewer passes over memory.
 
 Activations are bfloat16 where the processor multiplies it natively, with float32 weights and sums.
-Dropout is a bitwise "and" with a mask: drawing 16 random bits an element takes a fifth of the time of
-PyTorch's Bernoulli draws, and its rate is exact to 1/32768 (what is kept is divided by that exact
-share). Masks come from PyTorch's global generator, so that a seed fixes them.
+Dropout is a bitwise "and" with a mask: drawing 16 random bits an element takes a fifth of the time
+of PyTorch's Bernoulli draws, and its rate is exact to 1/32768 (what is kept is divided by that
+exact share). Masks come from PyTorch's global generator, so that a seed fixes them.
 """
 
 from __future__ import annotations
@@ -186,9 +186,7 @@ class _ConvReluPool(torch.autograd.Function):
         return pooled * ctx.scale if rate else pooled.clone()
 
     @staticmethod
-    def backward(
-        ctx: Any, grad: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None, None]:
         rows, flat, groups, best = ctx.saved_tensors
         width, dim, shift = ctx.width, rows.shape[1], 8 * rows.element_size() - 1
         positive = best.neg().bitwise_right_shift_(shift)

@@ -1,8 +1,9 @@
 """Texts of a batch end to end, so that nothing is computed on padding.
 
-Reviews fill fewer than half of the 500 columns that an array of them has. A packed batch is one long
-text: after each text's words comes a gap of zeros, as wide as a filter needs, so that no filter sees
-two texts. What a filter gives on words is then the same as on texts that are padded with zeros.
+Reviews fill fewer than half of the 500 columns that an array of them has. A packed batch is one
+long text: after each text's words comes a gap of zeros, as wide as a filter needs, so that no
+filter sees two texts. What a filter gives on words is then the same as on texts that are padded
+with zeros.
 """
 
 from __future__ import annotations
