@@ -24,6 +24,9 @@ __all__ = ["Sentiment", "first_embedding"]
 _EVALUATE_AT_ONCE = 512
 _DEFAULT_SIZE = 32
 _INIT_SCALE = 0.05
+_NO_VECTORS = (
+    "embedding_source=glove needs word vectors, and the data have none; add --data vectors=glove.6B"
+)
 # Batches of texts of like length, for what takes time with the longest: drawn from as many batches.
 _BATCHES_SORTED = 16
 
@@ -61,6 +64,12 @@ class Sentiment(Learner[SentimentConfig]):
             fingerprint += "-" + vectors.fingerprint()
             description += f"; vectors for {vectors.share_of_text:.1%} of the words in the texts"
         return Dataset(arrays, _columns("test", texts.test), texts, fingerprint, description)
+
+    @classmethod
+    def check(cls, config: Any, data: Any) -> None:
+        """Refuses embedding_source=glove where the data name no vectors."""
+        if config.embedding_source == "glove" and not data.vectors:
+            raise UserError(_NO_VECTORS)
 
     def build_model(self) -> nn.Module:
         """The network; see `first_embedding` for what is refused."""
@@ -156,10 +165,7 @@ def first_embedding(config: SentimentConfig, data: Mapping[str, Any]) -> Tensor:
         table = torch.empty(size, dim).uniform_(-_INIT_SCALE, _INIT_SCALE)
     else:
         if "vectors" not in data:
-            raise UserError(
-                "embedding_source=glove needs word vectors, and the data have none; "
-                "add --data vectors=glove.6B"
-            )
+            raise UserError(_NO_VECTORS)
         table = data["vectors"].float().cpu().clone()
         dim = config.embedding_size or table.shape[1]
         if dim < table.shape[1]:

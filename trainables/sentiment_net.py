@@ -43,8 +43,14 @@ class SentimentNet(nn.Module):
         super().__init__()
         self.config, self.dtype = config, dtype
         self.table = nn.Parameter(table)
-        self.hidden = _linear(num_features, config.hidden_size) if config.hidden_size else None
-        self.output = _linear(config.hidden_size or num_features, num_classes)
+        self.hidden: nn.Linear | None = None
+        if config.hidden_size:
+            # PyTorch's small first weights: with 16,000 inputs larger ones only add noise at first.
+            self.hidden = nn.Linear(num_features, config.hidden_size)
+            nn.init.zeros_(self.hidden.bias)
+        self.output = nn.Linear(config.hidden_size or num_features, num_classes)
+        nn.init.xavier_uniform_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Scores of the classes.
@@ -184,13 +190,6 @@ class _Lstm(SentimentNet):
             states, _ = self.lstm(rows)
         last = (lengths.long() - 1).view(count, 1, 1).expand(-1, 1, states.shape[2])
         return states.gather(1, last)[:, 0].to(self.dtype)
-
-
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs)
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def build_network(
