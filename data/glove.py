@@ -93,6 +93,8 @@ def _find(path: Path, dim: int | None) -> _Source:
     """Finds the file, by its size where there are several."""
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; `raysweep data fetch glove.6B` gets one")
+    if path.is_file() and path.suffix.lower() == ".zip" and not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is no zip file or damaged; delete it and download it again")
     if path.is_file() and not zipfile.is_zipfile(path):
         return _Source(path)
     names = _names(path)

@@ -9,12 +9,14 @@ of the published results: on the whole training set the reviews have 237.7 words
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -172,14 +174,19 @@ def _folder_members(path: Path, done: Callable[[float], None]) -> Iterator[tuple
 
 def _archive_members(path: Path, done: Callable[[float], None]) -> Iterator[tuple[str, bytes]]:
     """Reads the archive in one pass from its start to its end."""
-    size = path.stat().st_size
+    size = max(path.stat().st_size, 1)
     try:
-        with path.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as archive:
-            for member in archive:
-                done(raw.tell() / max(size, 1))
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is not None:
-                    yield member.name, content.read()
+        with path.open("rb") as raw:
+            packed = raw.peek(2)[:2] == b"\x1f\x8b"
+            stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                for member in archive:
+                    done(raw.tell() / size)
+                    content = archive.extractfile(member) if member.isfile() else None
+                    if content is not None:
+                        yield member.name, content.read()
+            while stream.read(1 << 20):
+                pass  # tarfile takes a cut-off archive for one that ends; gzip does not
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise UserError(
             f"{path} is damaged or no archive ({error}); delete it and download it again"

