@@ -4,10 +4,10 @@
     python -m benchmarks.sentiment_epoch multi_width --data-dir ../shared/data --rounds 2
 
 The plain loop is what a tutorial shows: one module after another in float32, on arrays padded to
-500 words, with `torch.optim.Adam`. Both train in turns, epoch by epoch, on the same texts; the first
-epoch of each also carries what is done once. Times are of training alone; validation accuracy after
-each epoch shows that both learn the same. The time of the processor is shown beside the clock's:
-on a machine that others use, it is the fairer one.
+500 words, with `torch.optim.Adam`. Both train in turns, epoch by epoch, on the same texts; the
+first epoch of each also carries what is done once. Times are of training alone; validation accuracy
+after each epoch shows that both learn the same. The time of the processor is shown beside the
+clock's: on a machine that others use, it is the fairer one.
 """
 
 from __future__ import annotations
