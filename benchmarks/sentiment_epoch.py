@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--data-dir", default=None)
     parser.add_argument("--rounds", type=int, default=4, help="epochs of each")
     parser.add_argument("--batches", type=int, default=0, help="of an epoch; 0: all")
-    parser.add_argument("--save", type=Path, default=None, help="a JSON file")
+    parser.add_argument("--json", type=Path, default=None, help="a file for every figure")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -183,7 +183,7 @@ def main() -> None:
         record["goals"].append(
             verdict(f"{arguments.model}, {kind} by the plain loop's", share, goal)
         )
-    save(arguments.save, record, {})
+    save(arguments.json, record, {})
 
 
 if __name__ == "__main__":
