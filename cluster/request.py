@@ -36,6 +36,8 @@ __all__ = [
 EXPERIMENT = "experiment.yaml"
 SEARCHERS = ("tpe", "random", "grid")
 SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
+# Points of a space that are checked against the data; a choice among two shows among them.
+_CHECKED_POINTS = 20
 _PACKAGES = ("raysweep", "ray", "torch", "numpy", "pandas", "pyarrow", "optuna", "tensorboard")
 
 
@@ -114,8 +116,10 @@ class SearchRequest:
             grace_period=grace,
             spaces=tuple(self.spaces),
         )
+        learner.check(base, data)
         if self.spaces:
-            fields = sample(request.suggest(), 0)[1]
+            suggest = request.suggest()
+            fields = sample(suggest, 0)[1]
             clash = sorted(set(fields) & set(self.settings))
             if clash:
                 raise UserError(
@@ -127,6 +131,8 @@ class SearchRequest:
                     "--scheduler pbt changes learning_rate and L2 fields in mid-run, and the space "
                     "has none; search `optimizer` or `l2`, or use --scheduler asha"
                 )
+            for number in range(_CHECKED_POINTS):
+                learner.check(request.config(sample(suggest, number)[1]), data)
         return request
 
     def suggest(self) -> Suggest:

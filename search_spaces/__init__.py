@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from search_spaces import dropout_placement, embedding_size, l2, optimizer, rnn_size
+from search_spaces import (
+    dropout_placement,
+    embedding_size,
+    embedding_source,
+    filter_widths,
+    l2,
+    optimizer,
+    rnn_size,
+)
 from search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
 
 __all__ = ["SPACES", "Space", "Suggest", "combine", "get_space", "grid", "read", "sample"]
 
-SPACES: dict[str, Space] = {
-    module.SPACE.name: module.SPACE
-    for module in (dropout_placement, embedding_size, l2, optimizer, rnn_size)
-}
+_MODULES = (
+    dropout_placement,
+    embedding_size,
+    embedding_source,
+    filter_widths,
+    l2,
+    optimizer,
+    rnn_size,
+)
+SPACES: dict[str, Space] = {module.SPACE.name: module.SPACE for module in _MODULES}
 
 
 def get_space(name: str) -> Space:

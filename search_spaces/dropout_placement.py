@@ -50,12 +50,20 @@ def _word_vectors(trial: Trial, config: Any) -> dict[str, Any]:
     return {f"{site}_dropout": rate for site, rate in _rates(trial, sites).items()}
 
 
+def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
+    sites = ["word", "embedding", "channel"]
+    if config.architecture == "cnn":
+        sites += ["conv", "pool"]
+    return {f"{site}_dropout": rate for site, rate in _rates(trial, [*sites, "dense"]).items()}
+
+
 SPACE = Space(
     name="dropout_placement",
     question="Where does dropout go, and at what rate?",
     ask={
         "char_rnn": _char_rnn,
         "ratings_net": _ratings_net,
+        "sentiment": _sentiment,
         "word_vectors": _word_vectors,
     },
 )

@@ -21,6 +21,10 @@ def _words(trial: Trial, config: Any) -> dict[str, Any]:
     return {"embedding_size": trial.suggest_int("embedding_size", 16, 300, log=True)}
 
 
+def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
+    return {"embedding_size": trial.suggest_int("embedding_size", 8, 256, log=True)}
+
+
 SPACE = Space(
     name="embedding_size",
     question="How large should an embedding be?",
@@ -28,6 +32,7 @@ SPACE = Space(
         "char_rnn": _characters,
         "matrix_factorization": _ratings,
         "ratings_net": _ratings,
+        "sentiment": _sentiment,
         "word_vectors": _words,
     },
 )

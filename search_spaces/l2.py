@@ -35,8 +35,20 @@ def _ratings_net(trial: Trial, config: Any) -> dict[str, Any]:
     return {**_tables(trial, config), "dense_l2": dense}
 
 
+def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
+    # The whole table counts, once a batch: Keras's penalty, and its scale.
+    return {
+        "embedding_l2": trial.suggest_float("embedding_l2", 1e-8, 1e-3, log=True),
+        "dense_l2": trial.suggest_float("dense_l2", 1e-7, 1e-2, log=True),
+    }
+
+
 SPACE = Space(
     name="l2",
     question="How much L2 should the weights carry?",
-    ask={"matrix_factorization": _matrix_factorization, "ratings_net": _ratings_net},
+    ask={
+        "matrix_factorization": _matrix_factorization,
+        "ratings_net": _ratings_net,
+        "sentiment": _sentiment,
+    },
 )

@@ -44,6 +44,20 @@ def _text(
     }
 
 
+_SENTIMENT_RATES = {"adam": (1e-4, 1e-2), "adagrad": (1e-3, 0.1), "sgd": (1e-3, 0.3)}
+
+
+def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
+    rule = trial.suggest_categorical("optimizer", ["adam", "adagrad", "sgd"])
+    low, high = _SENTIMENT_RATES[rule]
+    return {
+        "optimizer": rule,
+        "learning_rate": trial.suggest_float(f"{rule}_learning_rate", low, high, log=True),
+        "schedule": trial.suggest_categorical("schedule", ["constant", "linear", "cosine"]),
+        "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128, 256]),
+    }
+
+
 SPACE = Space(
     name="optimizer",
     question="Which optimiser, at what learning rate and batch size?",
@@ -51,6 +65,7 @@ SPACE = Space(
         "char_rnn": _char_rnn,
         "matrix_factorization": _ratings,
         "ratings_net": _ratings,
+        "sentiment": _sentiment,
         "word_vectors": _word_vectors,
     },
 )

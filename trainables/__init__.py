@@ -16,6 +16,7 @@ LEARNERS: dict[str, str] = {
     "char_rnn": "trainables.char_rnn:CharRNN",
     "matrix_factorization": "trainables.matrix_factorization:MatrixFactorization",
     "ratings_net": "trainables.ratings_net:RatingsNet",
+    "sentiment": "trainables.sentiment:Sentiment",
     "word_vectors": "trainables.word_vectors:WordVectorsLearner",
 }
 

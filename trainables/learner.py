@@ -101,6 +101,18 @@ class Learner(ABC, Generic[C]):
     def load_data(cls, config: Any) -> Dataset:
         """Reads, checks and splits the data that a `data_class` configuration names."""
 
+    @classmethod
+    def check(cls, config: Any, data: Any) -> None:
+        """Refuses a configuration that the data it is for cannot serve, before data are read.
+
+        Args:
+            config: of `config_class`.
+            data: of `data_class`.
+
+        Raises:
+            UserError: they do not go together.
+        """
+
     @abstractmethod
     def build_model(self) -> nn.Module:
         """The network, its weights drawn from PyTorch's seeded generator."""

@@ -17,9 +17,11 @@ import ray
 from trainables import LEARNERS, get_learner
 from trainables.learner import Dataset, Learner
 from trainables.ratings import RatingsData
+from trainables.sentiment_config import SentimentData
 from trainables.sequences import SequenceConfig, WordsConfig
 
 NUM_USERS, NUM_ITEMS, NUM_RATINGS, RANK = 40, 25, 500, 3
+NUM_TEXTS = 450
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +54,23 @@ def ratings_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def texts_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts of three classes, each with words of its own among words of all."""
+    rng = np.random.default_rng(11)
+    common = [f"w{k}" for k in range(30)]
+    rows = []
+    for number in range(NUM_TEXTS):
+        label = number % 3
+        own = [f"class{label}word{k}" for k in range(4)]
+        length = int(rng.integers(1, 24))
+        words = [str(rng.choice(own if rng.random() < 0.3 else common)) for _ in range(length)]
+        rows.append({"text": " ".join([str(rng.choice(own)), *words]), "label": "abc"[label]})
+    path = tmp_path_factory.mktemp("texts") / "texts.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
 def _read_only(arrays: Any) -> dict[str, Any]:
     """The arrays as the object store gives them to a trial."""
     for value in arrays.values():
@@ -73,8 +92,7 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _load(learner: type[Learner[Any]], ratings: Path, text: Path) -> Dataset:
-    paths = {RatingsData: ratings, SequenceConfig: text, WordsConfig: text}
+def _load(learner: type[Learner[Any]], paths: dict[type[Any], Path]) -> Dataset:
     if learner.data_class not in paths:
         raise NotImplementedError(f"teach tests/unit/conftest.py tiny data for {learner.name}")
     path = paths[learner.data_class]
@@ -83,8 +101,13 @@ def _load(learner: type[Learner[Any]], ratings: Path, text: Path) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def ratings_dataset(ratings_csv: Path, text_file: Path) -> Dataset:
-    return _load(get_learner("matrix_factorization"), ratings_csv, text_file)
+def ratings_dataset(ratings_csv: Path) -> Dataset:
+    return _load(get_learner("matrix_factorization"), {RatingsData: ratings_csv})
+
+
+@pytest.fixture(scope="session")
+def texts_dataset(texts_csv: Path) -> Dataset:
+    return _load(get_learner("sentiment"), {SentimentData: texts_csv})
 
 
 @pytest.fixture(params=sorted(LEARNERS))
@@ -96,6 +119,12 @@ def learner_class(request: pytest.FixtureRequest) -> type[Learner[Any]]:
 
 
 @pytest.fixture
-def tiny_dataset(learner_class: type[Learner[Any]], ratings_csv: Path, text_file: Path) -> Dataset:
+def tiny_paths(ratings_csv: Path, texts_csv: Path, text_file: Path) -> dict[type[Any], Path]:
+    texts = {SentimentData: texts_csv, SequenceConfig: text_file, WordsConfig: text_file}
+    return {RatingsData: ratings_csv, **texts}
+
+
+@pytest.fixture
+def tiny_dataset(learner_class: type[Learner[Any]], tiny_paths: dict[type[Any], Path]) -> Dataset:
     """A data set that the trainable of the test learns from within milliseconds."""
-    return _load(learner_class, ratings_csv, text_file)
+    return _load(learner_class, tiny_paths)

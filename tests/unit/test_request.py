@@ -304,3 +304,17 @@ def test_the_interval_is_students() -> None:
 
 def test_the_interval_of_equal_values_is_nothing() -> None:
     assert mean_interval([2.5] * 4) == (2.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"settings": {"embedding_source": "glove"}, "spaces": ()},
+        {"settings": {"embedding_source": "glove"}, "spaces": ("l2",)},
+        {"spaces": ("embedding_source",)},
+    ],
+)
+def test_what_the_data_cannot_serve_is_refused_before_they_are_read(fields: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="add --data vectors=glove"):
+        SearchRequest(task="sentiment", **fields).checked()
+    SearchRequest(task="sentiment", data={"vectors": "glove.6B"}, **fields).checked()

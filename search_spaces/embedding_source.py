@@ -1,0 +1,21 @@
+"""Embeddings from nothing, or from word vectors that were trained on far more text?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from search_spaces.space import Space, Trial
+
+__all__ = ["SPACE"]
+
+
+def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
+    sources = ["random", "glove"]
+    return {"embedding_source": trial.suggest_categorical("embedding_source", sources)}
+
+
+SPACE = Space(
+    name="embedding_source",
+    question="Should embeddings start at random, or as word vectors?",
+    ask={"sentiment": _sentiment},
+)

@@ -1,0 +1,217 @@
+"""Sentiment: classes of texts, by a dense network, a convolution or an LSTM on embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from data.errors import UserError
+from trainables.config import Config
+from trainables.learner import Dataset, Learner
+from trainables.sentiment_config import SentimentConfig, SentimentData
+from trainables.sentiment_net import SentimentNet, build_network
+from trainables.text_layers import fast_dtype
+
+if TYPE_CHECKING:
+    from data.text_data import TextData, TextSet
+
+__all__ = ["Sentiment", "first_embedding"]
+
+_EVALUATE_AT_ONCE = 512
+_DEFAULT_SIZE = 32
+_INIT_SCALE = 0.05
+_NO_VECTORS = (
+    "embedding_source=glove needs word vectors, and the data have none; add --data vectors=glove.6B"
+)
+# Batches of texts of like length, for what takes time with the longest: drawn from as many batches.
+_BATCHES_SORTED = 16
+
+
+class Sentiment(Learner[SentimentConfig]):
+    """Texts of two or more classes."""
+
+    name: ClassVar[str] = "sentiment"
+    summary: ClassVar[str] = "texts: dense, convolution or LSTM on word embeddings"
+    config_class = SentimentConfig
+    data_class: ClassVar[type[Config]] = SentimentData
+    metrics: ClassVar[Mapping[str, str]] = {"val_accuracy": "max", "val_loss": "min"}
+
+    model: SentimentNet
+
+    @classmethod
+    def load_data(cls, config: SentimentData) -> Dataset:
+        """Reads, encodes and splits the texts; looks word vectors up where there are some."""
+        texts = _load_texts(config)
+        arrays = {
+            "num_classes": texts.num_classes,
+            "vocabulary_size": texts.vocabulary.size,
+            **_columns("train", texts.train),
+            **_columns("val", texts.validation),
+        }
+        fingerprint, description = texts.fingerprint(), texts.description
+        if config.vectors:
+            from data.glove import load, vocabulary_vectors
+
+            vectors = vocabulary_vectors(
+                load(_locate(config.vectors, config.data_dir), dim=config.vectors_size),
+                texts.vocabulary,
+            )
+            arrays["vectors"] = vectors.matrix
+            fingerprint += "-" + vectors.fingerprint()
+            description += f"; vectors for {vectors.share_of_text:.1%} of the words in the texts"
+        return Dataset(arrays, _columns("test", texts.test), texts, fingerprint, description)
+
+    @classmethod
+    def check(cls, config: Any, data: Any) -> None:
+        """Refuses embedding_source=glove where the data name no vectors."""
+        if config.embedding_source == "glove" and not data.vectors:
+            raise UserError(_NO_VECTORS)
+
+    def build_model(self) -> nn.Module:
+        """The network; see `first_embedding` for what is refused."""
+        precision = self.config.precision
+        dtype = fast_dtype(self.device) if precision == "auto" else getattr(torch, precision)
+        return build_network(
+            self.config,
+            first_embedding(self.config, self.data),
+            self.data["train_ids"].shape[1],
+            self.data["num_classes"],
+            dtype,
+        )
+
+    def on_epoch_start(self, epoch: int) -> None:
+        """Freezes the embedding, or lets it train; what is frozen has no penalty."""
+        self.model.table.requires_grad_(self.config.embedding_trains(epoch))
+        self._penalties = self.penalties()
+
+    def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
+        """embedding_l2 on the table while it trains, dense_l2 on all other weights."""
+        config, model = self.config, self.model
+        found: list[tuple[Tensor, Tensor | float]] = []
+        if config.embedding_l2 and model.table.requires_grad:
+            found.append((model.table, config.embedding_l2))
+        if config.dense_l2:
+            weights = [p for p in model.parameters() if p.dim() > 1 and p is not model.table]
+            found += [(weight, config.dense_l2) for weight in weights]
+        return found
+
+    def batches(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(ids, lengths, labels) of texts in an order drawn by `generator`."""
+        labels = self.data["train_labels"]
+        order = torch.randperm(len(labels), generator=generator)
+        rows = order.split(self.config.batch_size)
+        if self.config.architecture == "lstm":
+            rows = self._of_like_length(order, generator)
+        for chosen in rows:
+            chosen = chosen.to(self.device)
+            yield (
+                self.data["train_ids"].index_select(0, chosen),
+                self.data["train_lengths"].index_select(0, chosen),
+                labels.index_select(0, chosen),
+            )
+
+    def _of_like_length(self, order: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Sorts by length within groups of 16 batches, then shuffles the batches."""
+        lengths = self.data["train_lengths"].cpu()
+        groups = order.split(self.config.batch_size * _BATCHES_SORTED)
+        ordered = torch.cat([group[lengths[group].argsort(stable=True)] for group in groups])
+        batches = ordered.split(self.config.batch_size)
+        return tuple(batches[k] for k in torch.randperm(len(batches), generator=generator).tolist())
+
+    def num_batches(self) -> int:
+        """Batches an epoch; the last one may be smaller."""
+        return -(-len(self.data["train_labels"]) // self.config.batch_size)
+
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Cross-entropy, in nats."""
+        ids, lengths, labels = batch
+        return nn.functional.cross_entropy(self.model(ids, lengths), labels)
+
+    def scores(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Scores of the classes, float32 [n, num_classes]: texts of like length at a time."""
+        order = lengths.argsort(stable=True)
+        parts = [
+            self.model(ids.index_select(0, rows), lengths.index_select(0, rows)).float()
+            for rows in order.split(_EVALUATE_AT_ONCE)
+        ]
+        scores = torch.cat(parts)
+        return torch.empty_like(scores).index_copy_(0, order, scores)
+
+    def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
+        """Accuracy (a share) and cross-entropy in nats."""
+        labels = data[f"{prefix}_labels"]
+        scores = self.scores(data[f"{prefix}_ids"], data[f"{prefix}_lengths"])
+        right = float((scores.argmax(1) == labels).double().mean())
+        loss = float(nn.functional.cross_entropy(scores.double(), labels))
+        return {f"{prefix}_accuracy": right, f"{prefix}_loss": loss}
+
+
+def first_embedding(config: SentimentConfig, data: Mapping[str, Any]) -> Tensor:
+    """The embedding before training, float32 [vocabulary size, dim]; padding's row is 0.
+
+    Word vectors of another size than `embedding_size` are turned to their principal axes and cut
+    (which keeps as much of the distances as can be kept), or get random numbers besides.
+
+    Raises:
+        UserError: word vectors are asked for, and the data have none.
+    """
+    size = data["vocabulary_size"]
+    if config.embedding_source == "random":
+        dim = config.embedding_size or _DEFAULT_SIZE
+        table = torch.empty(size, dim).uniform_(-_INIT_SCALE, _INIT_SCALE)
+    else:
+        if "vectors" not in data:
+            raise UserError(_NO_VECTORS)
+        table = data["vectors"].float().cpu().clone()
+        dim = config.embedding_size or table.shape[1]
+        if dim < table.shape[1]:
+            axes = torch.linalg.eigh(table.T @ table)[1].flip(1)
+            table = table @ axes[:, :dim]
+        elif dim > table.shape[1]:
+            spread = float(table.std())
+            table = torch.cat([table, torch.randn(size, dim - table.shape[1]) * spread], 1)
+    table[0] = 0.0
+    return table.contiguous()
+
+
+def _load_texts(config: SentimentData) -> TextData:
+    common: dict[str, Any] = {
+        "vocabulary_size": config.vocabulary_size,
+        "length": config.length,
+        "split_seed": config.split_seed,
+    }
+    path = _locate(config.dataset, config.data_dir)
+    if config.dataset == "imdb":
+        from data import imdb
+
+        return imdb.load(path, validation=config.validation, **common)
+    from data import labelled_text
+
+    held_out = config.validation
+    return labelled_text.load(
+        path,
+        text_column=config.text_column,
+        label_column=config.label_column,
+        fractions=(0.9 * (1 - held_out), 0.9 * held_out, 0.1),
+        **common,
+    )
+
+
+def _locate(name: str, data_dir: str | None) -> Path:
+    from data.sources import DATASETS, fetch
+
+    if name in DATASETS:
+        return fetch(name, data_dir=data_dir)
+    return Path(data_dir or ".", name).expanduser()
+
+
+def _columns(name: str, texts: TextSet) -> dict[str, Any]:
+    return {
+        f"{name}_ids": texts.ids,
+        f"{name}_labels": texts.labels,
+        f"{name}_lengths": texts.lengths,
+    }
