@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ from trainables.text_packing import left_aligned, pack
 __all__ = ["SentimentNet", "build_network"]
 
 
-class SentimentNet(nn.Module):
+class SentimentNet(nn.Module, ABC):
     """An embedding with its three dropouts, and what ends every network: dense layers.
 
     Args:
@@ -67,9 +69,9 @@ class SentimentNet(nn.Module):
             values = linear(values, self.hidden.weight, self.hidden.bias).relu()
         return self.output(self.dropped(values, self.config.dense_dropout).float())
 
+    @abstractmethod
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """What the last layers see of each text, [n, num_features]."""
-        raise NotImplementedError
 
     def dropped(self, values: Tensor, rate: float) -> Tensor:
         """Dropout, in training only."""
