@@ -232,3 +232,7 @@ def _run(
     print_search(request, result, as_json=as_json)
     if result.interrupted:
         raise typer.Exit(130)
+    if result.complete and not result.ledger.ranked():
+        raise UserError(
+            f"no trial came to a result; {storage.uri}/trials/00000/error.txt says why in full"
+        )
