@@ -97,11 +97,14 @@ def run_search(
             progress = Progress(request.num_samples, quiet=quiet)
             callback = RunCallback(searcher, storage, progress, deadline)
             progress.say("starting Ray …")
-            with ray_session(address) as ray, _stop_on_signal(deadline):
+            with (
+                contextlib.closing(progress),
+                ray_session(address) as ray,
+                _stop_on_signal(deadline),
+            ):
                 require_resources(ray, request.cpus, request.gpus)
                 searcher.limit = _limit(ray, request, max_concurrent)
                 _tune(request, storage, dataset, searcher, callback, deadline)
-            progress.close()
         if deadline.problem:
             raise UserError(
                 f"the run {storage.uri} cannot be written any more: {deadline.problem}. What was "
