@@ -1,4 +1,4 @@
-"""`raysweep predict`, `recommend`, `rank`, `factors` and `tensorboard`: what to do with a run."""
+"""`raysweep recommend`, `rank`, `factors` and `tensorboard`: what to do with a run."""
 
 from __future__ import annotations
 
@@ -22,30 +22,8 @@ Top = Annotated[int, typer.Option(help="How many.", min=1)]
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (predict, recommend, rank, factors, tensorboard):
+    for command in (recommend, rank, factors, tensorboard):
         app.command()(command)
-
-
-def predict(
-    user: User,
-    item: Annotated[str, typer.Option(help="The item's id, as in the data.")],
-    run: Run = None,
-    storage: StorageRoot = "runs",
-    json: Json = False,
-) -> None:
-    """Predict the rating that a user would give an item.
-
-    Example: raysweep predict RUN --user 196 --item 242
-    """
-    from cluster import ask
-    from cluster.runs import open_run
-
-    answer = ask.predict(open_run(run, storage), user, item)
-    if json:
-        print(json_module.dumps(answer))
-        return
-    given = "" if answer["given"] is None else f" (gave {answer['given']:g})"
-    print(f"user {user} would rate {answer['title']}: {answer['predicted']:.2f}{given}")
 
 
 def recommend(
