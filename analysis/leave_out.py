@@ -78,8 +78,8 @@ def leave_out(
     """Classifies texts, whole and without each of their words, many variants at a time.
 
     Args:
-        learner: A trained model. Small effects need its activations in float32: bfloat16 rounds
-            probabilities to about 0.4 points.
+        learner: A trained model. Small effects need its activations in float32: in bfloat16,
+            rounding looks like an effect.
         texts: What to read.
         words: Whether to leave words out; else `without` has no rows.
         progress: Whether to show progress on standard error, where it takes more than a moment.

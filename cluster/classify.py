@@ -103,7 +103,7 @@ def classify(
         if not tokens:
             raise UserError(f"{given.source}: {given.text[:40]!r} has no words; give some text")
     learner: Any = run.best_model()
-    # The effect of one word among hundreds is less than what bfloat16 rounds off.
+    # The effect of one word among hundreds is small: bfloat16's rounding would look like one.
     learner.model.dtype = torch.float32
     info, length = run.dataset.info, int(learner.data["train_ids"].shape[1])
     readings = [_reading(tokens, length) for tokens in cut]
