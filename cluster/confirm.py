@@ -20,7 +20,7 @@ from cluster.request import SearchRequest
 from cluster.runs import SavedRun
 from cluster.search import SearchResult, run_search
 from data.errors import UserError
-from trainables.base import load_best, trial_folder
+from trainables.base import BEST, LAST, load_best, trial_folder
 
 __all__ = ["Confirmation", "confirm_run", "mean_interval"]
 
@@ -57,12 +57,19 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def confirm_run(
-    run: SavedRun, *, top: int, num_seeds: int, address: str | None = None, quiet: bool = False
+    run: SavedRun,
+    *,
+    top: int,
+    num_seeds: int,
+    refit: bool = False,
+    address: str | None = None,
+    quiet: bool = False,
 ) -> Confirmation:
     """Retrains the default and the `top` best configurations with `num_seeds` fresh seeds each.
 
-    Each is measured on the test set at its best epoch by validation. The same call again returns
-    what was written down.
+    Each is measured on the test set at its best epoch by validation; with `refit`, it is trained on
+    training and validation data together, and measured after its last epoch. The same call again
+    returns what was written down.
 
     Raises:
         UserError: the run has no result yet, or the retraining was interrupted.
@@ -83,18 +90,20 @@ def confirm_run(
         gpus=run.request.gpus,
     ).checked()
     log = _read_log(run)
-    key = request.default_name()
+    key = request.default_name() + ("-refit" if refit else "")
     if key not in log["results"]:
         folder = run.storage / f"confirm/{key}"
-        result = run_search(request, folder, dataset=run.dataset, address=address, quiet=quiet)
+        data = run.dataset.with_validation() if refit else run.dataset
+        result = run_search(request, folder, dataset=data, address=address, quiet=quiet)
         if not result.complete:
             raise UserError("the retraining was interrupted; the same command goes on with it")
-        log["results"][key] = _rows(run, candidates, result, num_seeds)
+        log["results"][key] = _rows(run, candidates, result, num_seeds, refit)
         opening = {
             "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": " ".join(["raysweep", *sys.argv[1:]]),
             "trials": [t.index for t in candidates],
             "num_seeds": num_seeds,
+            "refit": refit,
         }
         log["test_set_openings"].append(opening)
         run.storage.write(CONFIRM, json.dumps(log, indent=1))
@@ -116,12 +125,16 @@ def _candidates(run: SavedRun, top: int) -> list[TrialRecord]:
 
 
 def _rows(
-    run: SavedRun, candidates: list[TrialRecord], result: SearchResult, num_seeds: int
+    run: SavedRun,
+    candidates: list[TrialRecord],
+    result: SearchResult,
+    num_seeds: int,
+    refit: bool,
 ) -> list[dict[str, Any]]:
     rows = []
     for number, candidate in enumerate(candidates):
         trials = result.ledger.trials[number * num_seeds : (number + 1) * num_seeds]
-        measured = [_measure(run, result, trial) for trial in trials]
+        measured = [_measure(run, result, trial, refit) for trial in trials]
         row: dict[str, Any] = {
             "label": "default" if candidate.index == 0 else f"trial {candidate.index}",
             "trial": candidate.index,
@@ -136,12 +149,16 @@ def _rows(
     return rows
 
 
-def _measure(run: SavedRun, result: SearchResult, trial: TrialRecord) -> dict[str, float]:
+def _measure(
+    run: SavedRun, result: SearchResult, trial: TrialRecord, refit: bool
+) -> dict[str, float]:
+    """Test metrics, and the validation metrics where they say anything."""
     if trial.best(run.request.metric, run.request.mode) is None:
         raise UserError(f"a retraining failed: {trial.error}; nothing was measured")
     folder = result.storage / trial_folder(trial.index)
-    learner = load_best(run.request.learner, run.dataset.arrays, folder)
-    best = trial.best(run.request.metric, run.request.mode) or {}
+    arrays = result.dataset.arrays
+    learner = load_best(run.request.learner, arrays, folder, LAST if refit else BEST)
+    best = {} if refit else trial.best(run.request.metric, run.request.mode) or {}
     validation = {k: v for k, v in best.items() if k.startswith("val_")}
     return {**validation, **learner.test(run.dataset.test)}
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cluster.answers import effect_record, print_effects, search_effects
 from cluster.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from cluster.request import SearchRequest
 from data.errors import UserError
 
 if TYPE_CHECKING:
+    from analysis.effects import Effect
     from cluster.confirm import Confirmation
     from cluster.runs import SavedRun
     from cluster.search import SearchResult
@@ -61,9 +64,12 @@ def _trial(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
 def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool) -> None:
     """Prints the outcome of `tune` or `train`, and draws the search's picture."""
     summary = search_summary(request, result)
-    pictures = _draw(request, result) if request.spaces and result.complete else []
+    answered = request.spaces and result.complete
+    effects = search_effects(result.ledger, summary["searched"]) if answered else []
+    pictures = _draw(request, result, effects) if answered else []
     if as_json:
-        print(json.dumps({**summary, "pictures": pictures}, default=str))
+        found = [effect_record(effect, request.metric) for effect in effects]
+        print(json.dumps({**summary, "effects": found, "pictures": pictures}, default=str))
         return
     from rich.console import Console
 
@@ -74,6 +80,7 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     for failure in summary["failures"][:5]:
         console.print(f"trial {failure['trial']} failed: {failure['error']}", markup=False)
     console.print(_counts(summary["counts"]))
+    print_effects(console, effects, request.metric)
     run = result.storage.uri
     console.print(f"table        {run}/trials.parquet", markup=False)
     console.print(f"best model   {run}/best", markup=False)
@@ -122,8 +129,8 @@ def _counts(counts: dict[str, int]) -> str:
     return f"{sum(counts.values())} trials: " + ", ".join(words)
 
 
-def _draw(request: SearchRequest, result: SearchResult) -> list[str]:
-    """The search's picture; kept beside the run where that is on this machine."""
+def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect]) -> list[str]:
+    """The search's pictures; kept beside the run where that is on this machine."""
     folder = result.storage.local
     if folder is None or not result.ledger.ranked():
         return []
@@ -137,7 +144,13 @@ def _draw(request: SearchRequest, result: SearchResult) -> list[str]:
     path = folder / "pictures" / "search.png"
     path.parent.mkdir(exist_ok=True)
     plot_search(table, varied, request.metric, request.mode, path)
-    return [str(path), *_explain(result.as_run(request))]
+    pictures = [str(path)]
+    if effects:
+        from analysis.effect_plots import plot_effects
+
+        plot_effects(effects, request.metric, path.with_name("effects.png"))
+        pictures.append(str(path.with_name("effects.png")))
+    return [*pictures, *_explain(result.as_run(request))]
 
 
 def _explain(run: SavedRun) -> list[str]:
@@ -173,6 +186,7 @@ def print_confirmation(confirmation: Confirmation, *, as_json: bool) -> None:
 
     console = Console(soft_wrap=True, highlight=False)
     names = [confirmation.metric, confirmation.metric.replace("test_", "val_", 1)]
+    names = [name for name in names if name in confirmation.rows[0]]
     table = Table(box=None, pad_edge=False)
     for name in ("configuration", "seeds", *names):
         table.add_column(name, justify="right" if name != "configuration" else "left")

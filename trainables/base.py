@@ -182,5 +182,5 @@ def load_best(
     state, header = checkpoint.load(folder, name)
     learner = learner_class(learner_class.config_class.create(header["config"]), arrays)
     learner.model.load_state_dict(state["model"])
-    learner.epoch = int(header["best"]["epoch"])
+    learner.epoch = int(header["history"][-1]["epoch"])
     return learner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -49,6 +50,25 @@ class Dataset:
     info: Any = None
     fingerprint: str = ""
     description: str = ""
+
+    def with_validation(self) -> Dataset:
+        """The same with the validation examples among the training examples too.
+
+        For a last training, when nothing is left to be chosen: metrics on the validation set then
+        say nothing, since every array named `val_…` is appended to its `train_…`.
+        """
+        arrays = dict(self.arrays)
+        for name, array in self.arrays.items():
+            if name.startswith("val_"):
+                train = f"train_{name.removeprefix('val_')}"
+                arrays[train] = np.concatenate([arrays[train], array])
+        description = f"{self.description}; validation examples are trained on"
+        return dataclasses.replace(
+            self,
+            arrays=arrays,
+            fingerprint=f"{self.fingerprint}-with-validation",
+            description=description,
+        )
 
 
 def seed_everything(*numbers: int) -> torch.Generator:

@@ -170,6 +170,12 @@ def confirm(
     run: Run = None,
     top: Annotated[int, typer.Option(help="How many of the best configurations.", min=1)] = 1,
     num_seeds: Annotated[int, typer.Option(help="Fresh seeds for each.", min=2)] = 5,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit", help="Train on training and validation data together, to the last epoch."
+        ),
+    ] = False,
     storage: StorageRoot = "runs",
     address: Address = None,
     json: Json = False,
@@ -184,7 +190,12 @@ def confirm(
     from cluster.runs import open_run
 
     confirmation = confirm_run(
-        open_run(run, storage), top=top, num_seeds=num_seeds, address=address, quiet=json
+        open_run(run, storage),
+        top=top,
+        num_seeds=num_seeds,
+        refit=refit,
+        address=address,
+        quiet=json,
     )
     print_confirmation(confirmation, as_json=json)
 
