@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,7 @@ def publish_embeddings(run: SavedRun) -> None:
         write_projector_files(run)
     except Exception as error:
         # Vectors of an earlier best model would pass for this one's.
-        remove_projector(run.storage.local / "best")
+        with contextlib.suppress(OSError):
+            remove_projector(run.storage.local / "best")
         reason = str(error) or type(error).__name__
         print(f"TensorBoard's projector will show no vectors: {reason}", file=sys.stderr)
