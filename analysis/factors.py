@@ -6,31 +6,27 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.labels import place_labels, shorten
 from data.errors import UserError
 from data.storage import Storage
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Text
 
 __all__ = [
     "Components",
     "component_ends",
-    "place_labels",
     "principal_components",
     "rank_by_bias",
     "scatter",
 ]
 
-_TITLE_CHARS = 28
-_WORK = 30_000_000  # steps · titles³: bounds the time that placing many titles takes
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#9A9A9A"
+_ORANGE, _GREY = "#D55E00", "#9A9A9A"
 
 
 @dataclass(frozen=True)
@@ -221,7 +217,7 @@ def _figure(
     label_x = f"{shares[0]}, in the factors' units\norange: the {len(named)} most rated items"
     ax.set_xlabel(label_x)
     if len(named):
-        short = [_shorten(titles[i]) for i in components.items[:num_titles]]
+        short = [shorten(titles[i]) for i in components.items[:num_titles]]
         runs = [
             f"{share} runs from {short[v.argmin()]} to {short[v.argmax()]}"
             for share, v in zip(shares, named.T, strict=True)
@@ -230,54 +226,3 @@ def _figure(
         if left_out := place_labels(ax, named, short):
             ax.set_xlabel(f"{label_x}; {left_out} of their titles did not fit")
     return figure
-
-
-def place_labels(ax: Axes, points: np.ndarray, texts: Sequence[str], *, size: float = 8) -> int:
-    """Writes the texts near their points, with thin lines to them; returns how many did not fit."""
-    from adjustText import adjust_text
-    from matplotlib.patheffects import withStroke
-
-    figure: Any = ax.figure
-    figure.canvas.draw()
-    figure.set_layout_engine("none")
-    halo = [withStroke(linewidth=1.5, foreground="white")]
-    labels = [
-        ax.text(x, y, text, fontsize=size, parse_math=False, zorder=4, path_effects=halo)
-        for (x, y), text in zip(points, texts, strict=True)
-    ]
-    steps = max(1, min(300, _WORK // len(labels) ** 3))
-    adjust_text(labels, ax=ax, iter_lim=steps, expand=(1.05, 1.25), force_text=(0.2, 0.4))
-    kept = _without_overlaps(labels)
-    for label, point in zip(kept, points, strict=True):
-        if label is not None:
-            _line(ax, label, point)
-    return kept.count(None)
-
-
-def _without_overlaps(labels: Sequence[Text]) -> list[Text | None]:
-    """Removes each label whose box overlaps that of an earlier one; None in its place."""
-    kept: list[Text | None] = []
-    boxes: list[Any] = []
-    for label in labels:
-        box = label.get_window_extent()
-        overlaps = any(box.overlaps(other) for other in boxes)
-        if overlaps:
-            label.remove()
-        else:
-            boxes.append(box)
-        kept.append(None if overlaps else label)
-    return kept
-
-
-def _line(ax: Axes, label: Text, point: np.ndarray) -> None:
-    """A thin line from the point to the nearest place on the label's box."""
-    box = label.get_window_extent()
-    x, y = ax.transData.transform(point)
-    near = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))
-    end = ax.transData.inverted().transform(near)
-    ax.plot(*np.stack([point, end]).T, color=_BLUE, linewidth=0.5, alpha=0.7, zorder=2)
-
-
-def _shorten(title: str) -> str:
-    title = " ".join(str(title).split())
-    return title if len(title) <= _TITLE_CHARS else title[: _TITLE_CHARS - 1].rstrip(" ,") + "…"

@@ -13,7 +13,7 @@ import numpy as np
 from data.errors import UserError
 from data.storage import Storage
 
-__all__ = ["write_projector"]
+__all__ = ["remove_projector", "write_projector"]
 
 _CONFIG = "projector_config.pbtxt"
 _BLANK = "(none)"
@@ -60,6 +60,11 @@ def write_projector(
 
     storage.write(_CONFIG, text_format.MessageToString(config, as_utf8=True))
     _make_visible(folder)
+
+
+def remove_projector(folder: Path) -> None:
+    """Lets the projector show nothing of a folder any more."""
+    (folder / _CONFIG).unlink(missing_ok=True)
 
 
 def _check(name: str, vectors: np.ndarray, metadata: Mapping[str, Sequence[str]]) -> None:

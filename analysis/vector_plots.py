@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.factors import place_labels
+from analysis.labels import label_beside, shorten
 from data.errors import UserError, nearest
 from data.storage import Storage
 
@@ -58,16 +58,23 @@ def project(vectors: np.ndarray, method: str = "tsne") -> np.ndarray:
 
 
 def draw(
-    path: Path, places: np.ndarray, words: Sequence[str], *, method: str, labels: int = 350
+    path: Path,
+    places: np.ndarray,
+    words: Sequence[str],
+    *,
+    method: str,
+    labels: int = 350,
+    things: str = "words",
 ) -> int:
     """Draws words as a PNG; no two labels overlap, those that do not fit are left out.
 
     Args:
         path: the PNG file; an older one is replaced.
         places: float [n, 2], from `project`.
-        words: n words, the most important ones first.
+        words: n words or titles, the most important ones first; long ones are shortened.
         method: what the places come from.
         labels: how many of the first words to name, if they fit.
+        things: what they are, in the plural.
 
     Returns:
         How many words are named.
@@ -80,17 +87,16 @@ def draw(
     ax = figure.add_subplot()
     named = places[:labels]
     for part, color in ((places[len(named) :], _GREY), (named, _ORANGE)):
-        ax.scatter(part[:, 0], part[:, 1], s=6, color=color, linewidths=0)
+        ax.scatter(part[:, 0], part[:, 1], s=9, color=color, linewidths=0)
     ax.margins(0.04)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
-    ax.set_title(f"{METHODS[method]} of {len(words)} words", loc="left", fontsize=12)
-    left_out = place_labels(ax, named, words[: len(named)], size=7) if len(named) else 0
-    ax.set_xlabel(
-        f"orange: the first {len(named)} words"
-        + (f"; {left_out} of their names did not fit" if left_out else "")
-    )
+    ax.set_title(f"{METHODS[method]} of {len(words)} {things}", loc="left", fontsize=12)
+    caption = ax.set_xlabel(f"orange: the first {len(named)} {things}", loc="left")
+    texts = [shorten(word) for word in words[: len(named)]]
+    if left_out := label_beside(ax, places, texts):
+        caption.set_text(f"{caption.get_text()}; {left_out} of their names did not fit")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     figure.clear()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainables.matrix_factorization import MatrixFactorization
     from trainables.ratings import RatingsLearner
 
-__all__ = ["draw_factors", "factor_ends", "predict", "rank", "recommend", "write_projector_files"]
+__all__ = ["draw_factors", "factor_ends", "predict", "rank", "recommend"]
 
 
 def predict(run: SavedRun, user: str, item: str) -> dict[str, Any]:
@@ -90,22 +90,6 @@ def draw_factors(run: SavedRun) -> Path:
     components = principal_components(_weights(learner, "item"), _counts(ratings))
     scatter(path, components, _titles(ratings))
     return path
-
-
-def write_projector_files(run: SavedRun) -> Path:
-    """Writes the item embeddings, with titles and genres, for TensorBoard's projector."""
-    from analysis.projector import write_projector
-
-    learner, ratings = _recommender(run)
-    genres = ratings.genres or ((),) * ratings.num_items
-    metadata = {
-        "title": _titles(ratings).tolist(),
-        "genres": [", ".join(g) for g in genres],
-        "ratings": [str(c) for c in _counts(ratings)],
-    }
-    folder = _local(run) / "best"
-    write_projector(folder, "items", _weights(learner, "item"), metadata)
-    return folder
 
 
 def _recommender(run: SavedRun) -> tuple[RatingsLearner[Any], Ratings]:

@@ -19,7 +19,6 @@ __all__ = [
     "file_vectors",
     "generate",
     "read_dictionary",
-    "run_vectors",
     "translate",
 ]
 
@@ -71,24 +70,6 @@ def file_vectors(path: str | None, dim: int | None = None) -> WordVectors:
 
     place: str | os.PathLike[str] = path or locate("glove.6B") or fetch("glove.6B")
     return glove.load(place, dim=dim)
-
-
-def run_vectors(run: SavedRun) -> WordVectors:
-    """The embedding of a run's best model, most frequent words first.
-
-    Raises:
-        UserError: the model embeds no words.
-    """
-    words = _words(run.dataset.info)
-    if words is not None:
-        for name, weights in run.best_model().model.state_dict().items():
-            # One row for padding in front, one for rare words at the end.
-            if name.split(".")[0] in ("embedding", "table") and len(weights) == len(words) + 2:
-                return WordVectors(words, weights[1:-1].float().cpu().numpy())
-    raise UserError(
-        f"{run.storage.uri} is a run of {run.request.learner.name} without vectors of words; name "
-        "a run of word_vectors or sentiment, or of char_rnn with unit=words"
-    )
 
 
 def analogy(
@@ -151,21 +132,20 @@ def read_dictionary(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
 
 
 def draw_words(
-    vectors: WordVectors, path: Path, method: str = "tsne", first: int = 500, labels: int = 350
+    vectors: WordVectors,
+    path: Path,
+    method: str = "tsne",
+    first: int = 500,
+    labels: int = 350,
+    things: str = "words",
 ) -> tuple[int, int]:
-    """Draws the first words on a plane as a PNG; returns how many points and how many labels."""
+    """Draws the first words on a plane as a PNG; returns how many points and how many labels.
+
+    `things` is what the picture calls them, in the plural.
+    """
     from analysis.vector_plots import draw, project
 
     first = min(first, len(vectors))
     places = project(vectors.vectors[:first], method)
-    return first, draw(path, places, vectors.words[:first], method=method, labels=labels)
-
-
-def _words(info: Any) -> list[str] | None:
-    """The words of a data set's vocabulary, without padding and rare words."""
-    vocabulary = getattr(info, "vocabulary", None)
-    if vocabulary is not None:
-        return list(vocabulary.words)
-    if getattr(info, "unit", "") == "words":
-        return list(info.symbols[1:-1])
-    return None
+    named = draw(path, places, vectors.words[:first], method=method, labels=labels, things=things)
+    return first, named

@@ -154,7 +154,7 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
 
 
 def _explain(run: SavedRun) -> list[str]:
-    """What a family's best model shows: for recommenders the projector's files and the factors."""
+    """A picture of what a family's best model learned: for recommenders, of the factors."""
     from cluster import ask
     from trainables.ratings import RatingsLearner
 
@@ -162,7 +162,6 @@ def _explain(run: SavedRun) -> list[str]:
     # A model may be too small for a picture (two factors have no third component): not an error.
     with contextlib.suppress(UserError):
         if issubclass(run.request.learner, RatingsLearner):
-            ask.write_projector_files(run)
             pictures.append(str(ask.draw_factors(run)))
     return pictures
 

@@ -1,4 +1,4 @@
-"""A search from end to end: data, Ray Tune, ledger, table, best checkpoint."""
+"""A search from end to end: data, Ray Tune, ledger, table, best checkpoint and its vectors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.callback import Deadline, RunCallback
+from cluster.embeddings import publish_embeddings
 from cluster.ledger import Ledger
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
@@ -111,8 +112,10 @@ def run_search(
                 "finished is kept; free some space or mend the storage, and run the same command"
             )
         _publish(storage, ledger)
-    complete = not ledger.unfinished() and not (deadline.expired and searcher.remaining())
-    return SearchResult(storage, ledger, dataset, complete, deadline.signalled)
+        complete = not ledger.unfinished() and not (deadline.expired and searcher.remaining())
+        result = SearchResult(storage, ledger, dataset, complete, deadline.signalled)
+        publish_embeddings(result.as_run(request))
+    return result
 
 
 def _proposer(request: SearchRequest) -> Proposer:

@@ -72,7 +72,7 @@ class WordVectors:
         """
         row = self._place(word)
         if row is None:
-            raise UserError(f"no vector for the word '{word}'{self._suggestions(word)}")
+            raise UserError(f"no vector for '{word}'{self._suggestions(word)}")
         return row
 
     def unit(self, word: str) -> np.ndarray:
@@ -130,15 +130,26 @@ class WordVectors:
         return self.index.get(word.lower()) if row is None else row
 
     def _suggestions(self, word: str) -> str:
-        """Looks among the frequent words of like length only: comparing all would take seconds."""
-        lower = word.lower()
-        alike = [
-            each
-            for each in self.words[:_SUGGEST_AMONG]
-            if each[:1].lower() == lower[:1] and abs(len(each) - len(word)) <= 2
-        ]
-        close = difflib.get_close_matches(lower, alike, n=3)
+        close = _similar(word.lower(), self.words[:_SUGGEST_AMONG])
         return f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ""
+
+
+def _similar(lower: str, words: Sequence[str], num: int = 3) -> list[str]:
+    """The words, or titles, that someone may have meant by a text in lower case.
+
+    Only those with its first letter and of like length are compared with it, as comparing all would
+    take seconds; else titles that have all its words, in any order, else longer ones' beginnings.
+    """
+    initial = [each for each in words if each[:1].lower() == lower[:1]]
+    alike = {each.lower(): each for each in reversed(initial) if abs(len(each) - len(lower)) <= 2}
+    if close := difflib.get_close_matches(lower, alike, n=num):
+        return [alike[each] for each in close]
+    asked = set(_TAKEN.findall(lower))
+    titles = (each for each in words if " " in each and asked)
+    if found := [t for t in titles if asked <= set(_TAKEN.findall(t.lower()))][:num]:
+        return found
+    begins = {each[: len(lower)].lower(): each for each in reversed(initial)}
+    return [begins[each] for each in difflib.get_close_matches(lower, begins, n=num, cutoff=0.75)]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from data.errors import UserError
 from data.text import PADDING
 from trainables.config import Config, option
+from trainables.embedding import Embedding
 from trainables.learner import Dataset, Learner
 from trainables.optim import TrainingConfig
 from trainables.recurrent import CELLS, Network, State, choose, detached, first_rows
-from trainables.sequences import SequenceConfig, load_sequence
+from trainables.sequences import SequenceConfig, load_sequence, symbol_embedding
 
 __all__ = ["CharRNN", "CharRNNConfig"]
 
@@ -229,6 +230,11 @@ class CharRNN(Learner[CharRNNConfig]):
             number = choose(last, temperature, generator)
             yield number
             ids = torch.tensor([[number]], device=self.device)
+
+    def embeddings(self, info: Any) -> dict[str, Embedding]:
+        """The vectors of characters or of words, whichever the network reads."""
+        table, data = self.model.embedding.weight, self.data
+        return symbol_embedding(table, data["symbols"], data["unit"], data["train_ids"])
 
     def samples(self) -> dict[str, str]:
         """What the network writes now, from the first words of the validation text."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from data.errors import UserError, nearest
 from trainables.config import Config
+from trainables.embedding import Embedding
 from trainables.optim import TrainingConfig, build_optimizer, learning_rate
 
 __all__ = [
@@ -227,6 +228,17 @@ class Learner(ABC, Generic[C]):
 
     def samples(self) -> dict[str, str]:
         """Texts by name that show what the model has learned, for TensorBoard; drawn each epoch."""
+        return {}
+
+    def embeddings(self, info: Any) -> dict[str, Embedding]:
+        """The vectors that the model learned of things with names, by what the things are.
+
+        Args:
+            info: `Dataset.info`, for the names.
+
+        Returns:
+            The main one first; empty for a family that learns none. A key is made of letters.
+        """
         return {}
 
     def validate(self) -> dict[str, float]:

@@ -43,6 +43,11 @@ class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig]):
         """The tables; the global mean is the training set's."""
         return _DotProduct(self.data, self.config, biases=self.config.biases)
 
+    @property
+    def tables(self) -> Tables:
+        """The model is its tables."""
+        return self.model
+
     def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
         """embedding_l2 on the factors and bias_l2 on the biases."""
-        return self.table_penalties(self.model)
+        return self.table_penalties()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -12,14 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from data.errors import UserError
-from data.ratings import Interactions
+from data.ratings import Interactions, Ratings
 from trainables.config import Config, option
+from trainables.embedding import Embedding
 from trainables.learner import Dataset, Learner
 from trainables.optim import TrainingConfig
+from trainables.rating_columns import item_columns, user_columns
 
 __all__ = ["RatingsConfig", "RatingsData", "RatingsLearner", "Tables"]
 
 _EVALUATE_AT_ONCE = 1 << 18
+_ROLES = ("user", "item")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,10 +144,35 @@ class RatingsLearner(Learner[R]):
         weights = ratings.clamp(min=1).float() ** exponent
         return l2 * (weights / weights.sum())[:, None]
 
-    def table_penalties(self, tables: Tables) -> list[tuple[Tensor, Tensor | float]]:
+    @property
+    @abstractmethod
+    def tables(self) -> Tables:
+        """The model's embeddings and biases."""
+
+    def embeddings(self, info: Ratings) -> dict[str, Embedding]:
+        """Items by title and users by id, those with the most training ratings first."""
+        with torch.inference_mode():
+            everyone = (torch.arange(self.data[f"num_{r}s"]).to(self.device) for r in _ROLES)
+            users, items = self.tables.look_up(*everyone)
+        return {
+            "items": Embedding.ranked(items, *self._rated("item", info, item_columns)),
+            "users": Embedding.ranked(users, *self._rated("user", info, user_columns)),
+        }
+
+    def _rated(
+        self, role: str, info: Ratings, columns: Callable[..., dict[str, list[str]]]
+    ) -> tuple[np.ndarray, dict[str, list[str]]]:
+        """How often each item or user is rated or rates in training, and the columns of it."""
+        rows, values = (self.data[f"train_{n}"].cpu().numpy() for n in (role, "rating"))
+        num = self.data[f"num_{role}s"]
+        counts = np.bincount(rows, minlength=num)
+        means = np.bincount(rows, values, num) / counts.clip(min=1)
+        return counts, columns(info, counts, means)
+
+    def table_penalties(self) -> list[tuple[Tensor, Tensor | float]]:
         """The L2 of the tables that both models have."""
-        config = self.config
-        user, item = (self.row_strengths(role, 1.0) for role in ("user", "item"))
+        config, tables = self.config, self.tables
+        user, item = (self.row_strengths(role, 1.0) for role in _ROLES)
         penalties: list[tuple[Tensor, Tensor | float]] = [
             (tables.user.weight, config.embedding_l2 * user),
             (tables.item.weight, config.embedding_l2 * item),

@@ -104,6 +104,11 @@ class RatingsNet(RatingsLearner[RatingsNetConfig]):
         """Tables and dense layers."""
         return _Network(self.data, self.config)
 
+    @property
+    def tables(self) -> Tables:
+        """Below the dense layers."""
+        return self.model.tables
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Embeddings see few of the batches' rows, and may learn faster than the dense layers."""
         scale = self.config.embedding_rate
@@ -118,6 +123,6 @@ class RatingsNet(RatingsLearner[RatingsNetConfig]):
             layer.weight for layer in self.model.dense if isinstance(layer, nn.Linear)
         )
         return [
-            *self.table_penalties(self.model.tables),
+            *self.table_penalties(),
             *((weight, self.config.dense_l2) for weight in weights),
         ]

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from data.errors import UserError
 from trainables.config import Config
+from trainables.embedding import Embedding
 from trainables.learner import Dataset, Learner
 from trainables.sentiment_config import SentimentConfig, SentimentData
 from trainables.sentiment_net import SentimentNet, build_network
@@ -148,6 +150,25 @@ class Sentiment(Learner[SentimentConfig]):
         right = float((scores.argmax(1) == labels).double().mean())
         loss = float(nn.functional.cross_entropy(scores.double(), labels))
         return {f"{prefix}_accuracy": right, f"{prefix}_loss": loss}
+
+    def embeddings(self, info: TextData) -> dict[str, Embedding]:
+        """The words' vectors, with their number in training texts and the share in each class."""
+        # The first row is padding's, the last one that of all rare words.
+        vectors, by_class = self.model.table[1:-1], _counts(info)[:, 1:-1]
+        counts = by_class.sum(0)
+        columns = {"word": info.vocabulary.words, "count": counts.tolist()}
+        # Of two classes one says all.
+        for k in range(int(len(by_class) == 2), len(by_class)):
+            shares = by_class[k] / counts.clip(min=1)
+            columns[f"share in {info.class_names[k]}"] = [f"{share:.2f}" for share in shares]
+        return {"words": Embedding.ranked(vectors, counts, columns)}
+
+
+def _counts(texts: TextData) -> np.ndarray:
+    """How often the training texts of each class have each id, int [num_classes, ids]."""
+    ids, labels, size = texts.train.ids, texts.train.labels, texts.vocabulary.size
+    classes = range(texts.num_classes)
+    return np.stack([np.bincount(ids[labels == k].ravel(), minlength=size) for k in classes])
 
 
 def first_embedding(config: SentimentConfig, data: Mapping[str, Any]) -> Tensor:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from data.characters import SequenceData, load
 from trainables.config import Config, option
+from trainables.embedding import Embedding
 
-__all__ = ["SequenceConfig", "WordsConfig", "load_sequence", "load_words"]
+__all__ = ["SequenceConfig", "WordsConfig", "load_sequence", "load_words", "symbol_embedding"]
 
 _LONGEST_REVIEW = 2500  # words; the longest one of the official training set has 2,493
+_INVISIBLE = {" ": "space", "\n": "line break", "\t": "tab"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +78,31 @@ def load_words(config: WordsConfig) -> SequenceData:
         validation=_joined(reviews.validation.ids),
         test=_joined(reviews.test.ids),
     )
+
+
+def symbol_embedding(
+    table: Tensor, symbols: Sequence[str], unit: str, train_ids: Tensor
+) -> dict[str, Embedding]:
+    """The vectors of a text's characters or words, the most frequent ones first.
+
+    Args:
+        table: float [len(symbols), dim].
+        symbols: as in `SequenceData`; padding and rare words are left out.
+        unit: `characters` or `words`.
+        train_ids: the training block, int [n].
+    """
+    known = slice(1, -1) if unit == "words" else slice(1, None)
+    counts = torch.bincount(train_ids.long(), minlength=len(symbols)).cpu().numpy()[known]
+    names = [_readable(symbol) for symbol in symbols[known]]
+    columns = {unit.removesuffix("s"): names, "count": counts.tolist()}
+    return {unit: Embedding.ranked(table[known], counts, columns)}
+
+
+def _readable(symbol: str) -> str:
+    """A symbol that can be seen: white space by its name, what has no glyph by its number."""
+    if symbol in _INVISIBLE:
+        return _INVISIBLE[symbol]
+    return "".join(c if c.isprintable() and c != " " else f"U+{ord(c):04X}" for c in symbol)
 
 
 def _joined(ids: np.ndarray) -> np.ndarray:

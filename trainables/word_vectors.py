@@ -11,18 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from data.errors import UserError
 from trainables.config import Config, option
+from trainables.embedding import Embedding
 from trainables.learner import Dataset, Learner
 from trainables.optim import TrainingConfig
-from trainables.sequences import WordsConfig, load_words
+from trainables.sequences import WordsConfig, load_words, symbol_embedding
 
 __all__ = ["Noise", "WordVectorsConfig", "WordVectorsLearner"]
 
@@ -258,7 +258,7 @@ class WordVectorsLearner(Learner[WordVectorsConfig]):
             right += float(decisions.sum()) / 2
         return {f"{prefix}_loss": loss / len(starts), f"{prefix}_accuracy": right / len(starts)}
 
-    def word_vectors(self) -> tuple[list[str], np.ndarray]:
-        """The words, most frequent first, and their vectors, float32 [n, embedding_size]."""
-        table = self.model.embedding.weight.detach().float().cpu().numpy()
-        return list(self.data["symbols"][1:-1]), table[1:-1]
+    def embeddings(self, info: Any) -> dict[str, Embedding]:
+        """The words' vectors."""
+        table, data = self.model.embedding.weight, self.data
+        return symbol_embedding(table, data["symbols"], "words", data["train_ids"])

@@ -68,6 +68,7 @@ def factors(
 ) -> None:
     """Explain the factors: both ends of three principal components, a picture, the projector."""
     from cluster import ask
+    from cluster.embeddings import write_projector_files
     from cluster.runs import open_run
 
     saved = open_run(run, storage)
@@ -75,7 +76,7 @@ def factors(
     _show({"principal components of the item factors": ends}, json)
     if saved.storage.local is not None:
         print(f"picture      {ask.draw_factors(saved)}", file=sys.stderr)
-        ask.write_projector_files(saved)
+        write_projector_files(saved)
         print(f"projector    raysweep tensorboard {saved.storage.uri}", file=sys.stderr)
 
 

@@ -26,7 +26,15 @@ Vectors = Annotated[
     ),
 ]
 OfRun = Annotated[
-    str | None, typer.Option("--run", help="A run whose words to take instead of a file's.")
+    str | None,
+    typer.Option("--run", help="A run whose words, characters or films to take, not a file's."),
+]
+Of = Annotated[
+    str | None,
+    typer.Option(
+        "--embedding",
+        help="Which vectors of the run, e.g. users of a ratings model; its main ones by default.",
+    ),
 ]
 Dim = Annotated[
     int | None, typer.Option(help="Numbers in a vector, where there are several files.", min=1)
@@ -69,17 +77,21 @@ def generate(
 
 
 def neighbours(
-    word: Annotated[str, typer.Argument(help="A word.")],
+    word: Annotated[str, typer.Argument(help="A word, or what the run knows: a film's title.")],
     top: Top = 10,
     vectors: Vectors = None,
     run: OfRun = None,
+    embedding: Of = None,
     dim: Dim = None,
     storage: StorageRoot = "runs",
     json: Json = False,
 ) -> None:
-    """Show the words whose vectors lie nearest to a word's, by cosine."""
-    found = _vectors(vectors, run, dim, storage).neighbours(word, top)
-    _show(found, json)
+    """Show the words, or films, whose vectors lie nearest to one's, by cosine.
+
+    Example: raysweep neighbours "Star Wars (1977)" --run films
+    """
+    _, known = _vectors(vectors, run, embedding, dim, storage)
+    _show(known.neighbours(word, top), json)
 
 
 def analogy(
@@ -105,7 +117,8 @@ def analogy(
     from cluster import ask_text
 
     pairs = [_pair(each) for each in example or []]
-    _show(ask_text.analogy(_vectors(vectors, run, dim, storage), a, b, c, top, pairs), json)
+    _, known = _vectors(vectors, run, None, dim, storage)
+    _show(ask_text.analogy(known, a, b, c, top, pairs), json)
 
 
 def translate(
@@ -137,30 +150,39 @@ def plot(
     labels: Annotated[int, typer.Option(help="How many of these to name, if they fit.")] = 350,
     vectors: Vectors = None,
     run: OfRun = None,
+    embedding: Of = None,
     dim: Dim = None,
     storage: StorageRoot = "runs",
 ) -> None:
-    """Draw words on a plane: alike ones lie together.
+    """Draw words, or the films of a run, on a plane: alike ones lie together.
 
-    Example: raysweep plot --method pca --out glove.png
+    Example: raysweep plot --run films --method pca --out films.png
     """
     from cluster import ask_text
 
-    known = _vectors(vectors, run, dim, storage)
-    num, named = ask_text.draw_words(known, out, method, first, labels)
-    print(f"{out}: {num} words, {named} of them named")
+    things, known = _vectors(vectors, run, embedding, dim, storage)
+    num, named = ask_text.draw_words(known, out, method, first, labels, things)
+    print(f"{out}: {num} {things}, {named} of them named")
 
 
-def _vectors(path: str | None, run: str | None, dim: int | None, root: str) -> WordVectors:
+def _vectors(
+    path: str | None, run: str | None, embedding: str | None, dim: int | None, root: str
+) -> tuple[str, WordVectors]:
+    """What is asked about, in the plural, and the vectors."""
     from cluster import ask_text
 
     if run is None:
-        return ask_text.file_vectors(path, dim)
+        if embedding is not None:
+            raise UserError(f"--embedding {embedding} is one of a run's; name the run with --run")
+        return "words", ask_text.file_vectors(path, dim)
     if path is not None:
         raise UserError("--vectors and --run name two sources; leave one of them out")
+    from cluster.embeddings import best_embedding
     from cluster.runs import open_run
+    from data.word_vectors import WordVectors
 
-    return ask_text.run_vectors(open_run(run, root))
+    things, found = best_embedding(open_run(run, root), embedding)
+    return things, WordVectors(found.labels, found.vectors)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -73,6 +74,25 @@ def test_the_best_folder_holds_the_best_trials_best_epoch(
     model = saved.best_model()
     assert model.epoch == best["epoch"]
     assert model.validate()["val_rmse"] == best["val_rmse"]
+
+
+def test_the_projector_shows_the_best_models_films_and_users(
+    finished: tuple[Path, SearchRequest],
+) -> None:
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+    folder, _ = finished
+    config = (folder / "best" / "projector_config.pbtxt").read_text()
+    assert all(f'"{name}.metadata.tsv"' in config for name in ("items", "users"))
+    saved = open_run(str(folder), "")
+    found = saved.best_model().embeddings(saved.dataset.info)
+    lines = (folder / "best" / "items.metadata.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines[1:]] == found["items"].labels
+    rows = (folder / "best" / "items.tensors.tsv").read_text().splitlines()
+    vectors = np.array([row.split("\t") for row in rows], np.float32)
+    assert np.array_equal(vectors, found["items"].vectors)
+    runs = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload().Runs()
+    assert "best" in runs, "TensorBoard looks into folders with an event file only"
 
 
 def test_the_same_request_again_changes_nothing(finished: tuple[Path, SearchRequest]) -> None:

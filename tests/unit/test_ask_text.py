@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.labels import label_beside, shorten
 from analysis.vector_plots import draw, project
 from cluster import ask_text, cli
 from data.errors import UserError
 from data.word_vectors import WordVectors
 from trainables.char_rnn import CharRNN
 from trainables.matrix_factorization import MatrixFactorization
-from trainables.word_vectors import WordVectorsLearner
 
 CAPITALS = {"spain": "madrid", "italy": "rome", "france": "paris", "japan": "tokyo"}
 
@@ -100,25 +100,10 @@ def test_what_cannot_be_written(writer: Any, arguments: Any, message: str) -> No
         ask_text.generate(writer, *arguments)
 
 
-def test_a_run_of_another_kind_writes_nothing_and_has_no_words(ratings_csv: Path) -> None:
+def test_a_run_of_another_kind_writes_nothing(ratings_csv: Path) -> None:
     ratings = saved(MatrixFactorization, ratings_csv, {}, {})
     with pytest.raises(UserError, match="which writes nothing; name a run of char_rnn"):
         ask_text.generate(ratings, "the", 5)
-    with pytest.raises(UserError, match="without vectors of words"):
-        ask_text.run_vectors(ratings)
-
-
-def test_the_words_of_runs(writer: Any, text_file: Path) -> None:
-    run = saved(WordVectorsLearner, text_file, {}, {"window": 3})
-    vectors = ask_text.run_vectors(run)
-    words, table = run.best_model().word_vectors()
-    assert vectors.words == words
-    assert np.array_equal(vectors.vectors, table)
-    assert "the" in vectors
-    words = saved(CharRNN, text_file, {"unit": "words"}, {"hidden_size": 8, "embedding_size": 5})
-    assert ask_text.run_vectors(words).dim == 5
-    with pytest.raises(UserError, match="without vectors of words"):
-        ask_text.run_vectors(writer)
 
 
 def test_an_analogy_never_answers_with_its_own_words() -> None:
@@ -181,6 +166,40 @@ def test_a_picture_of_words(tmp_path: Path, method: str) -> None:
     named = draw(tmp_path / "a" / "words.png", places, words, method=method, labels=5)
     assert 1 <= named <= 5
     assert (tmp_path / "a" / "words.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_labels_stay_with_their_points_and_off_each_other() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    ax = figure.add_subplot()
+    points = np.random.default_rng(0).normal(size=(150, 2))
+    ax.scatter(*points.T)
+    left_out = label_beside(ax, points, [f"a title {k}" for k in range(120)])
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert 20 < len(boxes) == 120 - left_out < 120
+    assert ax.texts[0].get_text() == "a title 0"
+    for number, (text, box) in enumerate(zip(ax.texts, boxes, strict=True)):
+        assert not any(box.overlaps(other) for other in boxes[:number])
+        x, y = ax.transData.transform(points[int(text.get_text().split()[-1])])
+        far = max(box.x0 - x, x - box.x1, box.y0 - y, y - box.y1)
+        assert far <= 6, "a label stands beside its point"
+
+
+@pytest.mark.parametrize(
+    ("title", "short"),
+    [
+        ("Fargo (1996)", "Fargo (1996)"),
+        ("two\nlines", "two lines"),
+        ("Long Kiss Goodnight, The (1996)", "Long Kiss Goodnight, The…"),
+        ("When Harry Met Sally... (1989)", "When Harry Met Sally…"),
+        ("x" * 40, "x" * 27 + "…"),
+    ],
+)
+def test_long_titles_are_shortened(title: str, short: str) -> None:
+    assert shorten(title) == short
 
 
 def test_pictures_that_are_refused() -> None:

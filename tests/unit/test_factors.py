@@ -10,7 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis import factors
+from analysis import factors, labels
 from analysis.factors import component_ends, principal_components, rank_by_bias, scatter
 from data.errors import UserError
 
@@ -136,9 +136,9 @@ def test_of_overlapping_titles_the_first_stays() -> None:
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
     places = {"first": 0.5, "on the first": 0.505, "apart": 0.1, "on apart": 0.1}
-    labels = [ax.text(0.3, y, text) for text, y in places.items()]
-    kept = factors._without_overlaps(labels)
-    assert kept == [labels[0], None, labels[2], None]
+    written = [ax.text(0.3, y, text) for text, y in places.items()]
+    kept = labels._without_overlaps(written)
+    assert kept == [written[0], None, written[2], None]
     assert [text.get_text() for text in ax.texts] == ["first", "apart"]
 
 

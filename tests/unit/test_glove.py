@@ -263,9 +263,9 @@ def test_words_in_upper_case_and_unknown_ones(plane):
     assert plane.row("Queen") == plane.row("queen") == 3
     assert "QUEEN" in plane
     assert "quen" not in plane
-    with pytest.raises(UserError, match=r"no vector for the word 'quen'; did you mean 'queen'\?"):
+    with pytest.raises(UserError, match=r"no vector for 'quen'; did you mean 'queen'\?"):
         plane["quen"]
-    with pytest.raises(UserError, match=r"no vector for the word 'xyz'$"):
+    with pytest.raises(UserError, match=r"no vector for 'xyz'$"):
         plane.analogy("man", "king", "xyz")
 
 

@@ -194,6 +194,24 @@ def test_the_test_set_is_not_among_the_arrays_of_a_trial(
     assert not contents & set(digest(test).values())
 
 
+def test_embeddings_name_every_vector_once(learner_class: Class, tiny_dataset: Dataset) -> None:
+    learner = build(learner_class, tiny_dataset)
+    learner.run_epoch()
+    before = weights(learner)
+    for name, found in learner.embeddings(tiny_dataset.info).items():
+        assert name.isalpha()
+        assert found.vectors.dtype == np.float32
+        assert found.vectors.shape[0] == len(found) > 0
+        assert np.isfinite(found.vectors).all()
+        assert len(set(found.labels)) == len(found)
+        for column in found.columns.values():
+            assert len(column) == len(found)
+            assert all(isinstance(text, str) and text.isprintable() for text in column)
+        assert all(label.strip() for label in found.labels)
+        found.vectors.fill(9.0)
+    assert equal(before, weights(learner)), "the vectors are copies"
+
+
 def test_no_rating_is_in_two_sets(ratings_dataset: Dataset) -> None:
     both = {**ratings_dataset.arrays, **ratings_dataset.test}
     pairs = {

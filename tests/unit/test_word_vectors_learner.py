@@ -105,9 +105,9 @@ def test_it_learns_which_words_fit(text: Dataset, task: str, least: float) -> No
     for _ in range(10):
         result = learner.run_epoch()
     assert result["val_accuracy"] > least
-    words, vectors = learner.word_vectors()
-    assert words == list(text.info.symbols[1:-1])
-    assert vectors.shape == (len(words), 6)
+    found = learner.embeddings(text.info)["words"]
+    assert found.labels == list(text.info.symbols[1:-1])
+    assert found.vectors.shape == (len(found), 6)
 
 
 def test_every_trial_is_asked_the_same_questions(text: Dataset, monkeypatch: Any) -> None:
