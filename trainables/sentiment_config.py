@@ -61,6 +61,11 @@ class SentimentConfig(TrainingConfig):
     filter_widths: tuple[int, ...] = option((5,), "words that each filter sees", low=1, high=50)
     num_filters: tuple[int, ...] = option((64,), "filters of each width", low=1, high=8192)
     pooling: int = option(2, "places that are pooled to their maximum; 0: the whole text", low=0)
+    places: str = option(
+        "each",
+        "what the dense layers see of a pooled text: each place, or the mean of all",
+        choices=("each", "mean"),
+    )
     lstm_size: int = option(100, "units of the LSTM", low=1, high=8192)
     hidden_size: int = option(100, "units of the dense layer; 0: none", low=0, high=65536)
     word_dropout: float = option(0.2, "share of words dropped", low=0.0, high=0.95)

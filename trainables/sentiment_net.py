@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from trainables.text_layers import (
     keep_mask,
     kept_share,
     linear,
+    mean_of_texts,
     pool_texts,
     rearrange,
 )
@@ -33,6 +35,9 @@ class SentimentNet(nn.Module, ABC):
         num_classes: outputs.
         dtype: of activations: bfloat16 or float32. Weights are float32.
     """
+
+    sums_words: ClassVar[bool] = False
+    """Whether every word adds to what the first layer gives."""
 
     def __init__(
         self,
@@ -80,6 +85,10 @@ class SentimentNet(nn.Module, ABC):
     def look_up(self, ids: Tensor, texts: Tensor, num_texts: int) -> Tensor:
         """Embeds words; drops words, elements and channels in one pass.
 
+        A dropped word looks like padding. What stays is divided by its share only where words are
+        summed: filters and LSTMs would see larger words in training than ever after, and the
+        maximum of a pooling does not average that out.
+
         Args:
             ids: int64 [m], 0 where there is no word.
             texts: the text of each, below or equal to `num_texts`, [m].
@@ -90,7 +99,8 @@ class SentimentNet(nn.Module, ABC):
         """
         config, dim, mask, scale = self.config, self.table.shape[1], None, 1.0
         if self.training and config.word_dropout:
-            scale /= kept_share(config.word_dropout)
+            if self.sums_words:
+                scale /= kept_share(config.word_dropout)
             kept = keep_mask(ids.shape, config.word_dropout, self.dtype, ids.device)
             ids = ids & kept
         if self.training and config.embedding_dropout:
@@ -107,6 +117,8 @@ class SentimentNet(nn.Module, ABC):
 
 
 class _Dense(SentimentNet):
+    sums_words = True
+
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
         count, length = ids.shape
         texts = torch.arange(count, device=ids.device).repeat_interleave(length)
@@ -125,7 +137,8 @@ class _Convolution(SentimentNet):
         num_classes: int,
         dtype: torch.dtype,
     ) -> None:
-        places = -(-length // config.pooling) if config.pooling else 1
+        whole = not config.pooling or config.places == "mean"
+        places = 1 if whole else -(-length // config.pooling)
         super().__init__(config, table, sum(config.num_filters) * places, num_classes, dtype)
         self.width = max(config.filter_widths)
         self.filters = nn.ParameterList()
@@ -156,8 +169,9 @@ class _Convolution(SentimentNet):
             config.pooling or 1,
             config.conv_dropout if self.training else 0.0,
         )
-        if not config.pooling:
-            rows = pool_texts(rows, packing.starts, packing.counts)
+        if not config.pooling or config.places == "mean":
+            over = mean_of_texts if config.pooling else pool_texts
+            rows = over(rows, packing.starts, packing.counts)
             return self.dropped(rows, config.pool_dropout)
         rows = self.dropped(rows, config.pool_dropout)
         return rearrange(rows, packing.spread, packing.gathered).view(count, -1)

@@ -22,6 +22,7 @@ __all__ = [
     "keep_mask",
     "kept_share",
     "linear",
+    "mean_of_texts",
     "pool_texts",
     "rearrange",
 ]
@@ -285,3 +286,9 @@ def pool_texts(rows: Tensor, starts: Tensor, counts: Tensor) -> Tensor:
     pieces = zip(starts.tolist(), counts.tolist(), strict=True)
     places = [rows.detach()[start : start + count].argmax(0) + start for start, count in pieces]
     return rows.gather(0, torch.stack(places))
+
+
+def mean_of_texts(rows: Tensor, starts: Tensor, counts: Tensor) -> Tensor:
+    """The mean over each text's rows; arguments and result as those of `pool_texts`."""
+    pieces = zip(starts.tolist(), counts.tolist(), strict=True)
+    return torch.stack([rows.narrow(0, *piece).mean(0) for piece in pieces])

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from cluster.confirm import confirm_run
+from cluster.ledger import Ledger
 from cluster.request import SearchRequest
 from cluster.runs import SavedRun, open_run
 from cluster.search import SearchResult, run_search
@@ -211,6 +212,28 @@ def test_confirm_opens_the_test_set_once_and_says_so(
         assert min(values) <= row["test_rmse"]["mean"] <= max(values)
     other = confirm_run(open_run(str(folder), ""), top=1, num_seeds=3, quiet=True)
     assert other.num_openings == 2
+
+
+def test_a_refit_trains_on_validation_examples_too_and_counts_as_an_opening(
+    finished: tuple[Path, SearchRequest],
+) -> None:
+    folder, request = finished
+    plain = confirm_run(open_run(str(folder), ""), top=1, num_seeds=2, quiet=True)
+    refit = confirm_run(open_run(str(folder), ""), top=1, num_seeds=2, refit=True, quiet=True)
+    assert refit.num_openings == plain.num_openings + 1
+    assert "val_rmse" in plain.rows[0]
+    assert "val_rmse" not in refit.rows[0], "what was trained on says nothing"
+    assert plain.rows[0]["test_rmse"]["values"] != refit.rows[0]["test_rmse"]["values"]
+    log = json.loads((folder / "confirm.json").read_text())
+    assert [entry["refit"] for entry in log["test_set_openings"]][-1] is True
+    kept = Storage(folder) / f"confirm/{_only_refit(folder)}"
+    trial = Ledger(kept, request.metric, request.mode).trials[0]
+    assert trial.epoch == request.config({}).epochs
+
+
+def _only_refit(folder: Path) -> str:
+    (name,) = (f.name for f in (folder / "confirm").iterdir() if f.name.endswith("-refit"))
+    return name
 
 
 def test_answers_speak_of_films_and_unknown_ids_are_refused(

@@ -194,6 +194,22 @@ def test_the_test_set_is_not_among_the_arrays_of_a_trial(
     assert not contents & set(digest(test).values())
 
 
+def test_validation_examples_can_be_trained_on_in_the_end(
+    learner_class: Class, tiny_dataset: Dataset
+) -> None:
+    together = tiny_dataset.with_validation()
+    parts = [name.removeprefix("val_") for name in tiny_dataset.arrays if name.startswith("val_")]
+    assert parts
+    for part in parts:
+        own, more = (tiny_dataset.arrays[f"{kind}_{part}"] for kind in ("train", "val"))
+        assert np.array_equal(together.arrays[f"train_{part}"], np.concatenate([own, more]))
+    assert together.test is tiny_dataset.test
+    assert together.fingerprint != tiny_dataset.fingerprint
+    learner = build(learner_class, together)
+    assert learner.num_batches() >= build(learner_class, tiny_dataset).num_batches()
+    assert np.isfinite(learner.run_epoch()["train_loss"])
+
+
 def test_embeddings_name_every_vector_once(learner_class: Class, tiny_dataset: Dataset) -> None:
     learner = build(learner_class, tiny_dataset)
     learner.run_epoch()
