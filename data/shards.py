@@ -43,6 +43,7 @@ __all__ = [
     "ShardIndex",
     "iter_shards",
     "read_metadata",
+    "read_shard",
     "read_split",
     "write_shard",
 ]
@@ -274,6 +275,19 @@ def iter_shards(uri: str, split: str) -> Iterator[Rows]:
             yield rows
 
 
+def read_shard(
+    storage: Storage, shard: Shard, shape: tuple[int, ...], *, features: bool = True
+) -> Rows:
+    """Reads one shard, with its features of `shape` or without any, [n, 0], which is fast.
+
+    Raises:
+        UserError: the shard is damaged or missing.
+    """
+    rows = _empty(shard.rows, shape if features else (0,))
+    _read_into(rows, 0, storage, shard)
+    return rows
+
+
 def _empty(count: int, shape: tuple[int, ...]) -> Rows:
     labels, heights, widths = (np.empty(count, np.int32) for _ in range(3))
     features = np.empty((count, *shape), np.float16)
@@ -292,13 +306,15 @@ def _read_into(rows: Rows, start: int, storage: Storage, shard: Shard) -> int:
         with _opened(storage, shard.name) as file:
             if file.metadata.num_rows != shard.rows:
                 raise _damaged(storage, shard.name, f"{file.metadata.num_rows} rows")
-            for batch in file.iter_batches(batch_size=_ROW_GROUP):
+            wanted = [*plain, "id", *(["features"] if rows.features.shape[1:] != (0,) else [])]
+            for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=wanted):
                 end = start + batch.num_rows
                 for name, target in plain.items():
                     target[start:end] = batch.column(name).to_numpy(zero_copy_only=False)
                 rows.ids.extend(batch.column("id").to_pylist())
-                values = batch.column("features").storage.flatten().to_numpy()
-                rows.features[start:end] = values.reshape(-1, *rows.features.shape[1:])
+                if "features" in wanted:
+                    values = batch.column("features").storage.flatten().to_numpy()
+                    rows.features[start:end] = values.reshape(-1, *rows.features.shape[1:])
                 start = end
     except FileNotFoundError:
         raise _damaged(storage, shard.name, "it is missing") from None

@@ -71,6 +71,19 @@ class StreamingMoments:
         """Adds the rows that another one saw."""
         self._add(other.count, other.mean, other.squares)
 
+    def into(self, layer: Any) -> None:
+        """Makes a batch normalisation the identity on rows like these, in evaluation mode."""
+        # The scale undoes what the layer does with its rounded variance, not with the exact one.
+        mean, variance = (torch.from_numpy(v).float() for v in (self.mean, self.variance))
+        state = {
+            "running_mean": mean,
+            "running_var": variance,
+            "weight": (variance.double() + layer.eps).sqrt(),
+            "bias": mean,
+            "num_batches_tracked": torch.zeros((), dtype=torch.long),
+        }
+        layer.load_state_dict(state)
+
     def _add(self, count: int, mean: np.ndarray, squares: np.ndarray) -> None:
         total = self.count + count
         if not total:
@@ -249,16 +262,7 @@ def _normalisation(site: Site, eps: float) -> nn.Module:
     kinds = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
     kind = LastBatchNorm if site.axis == -1 else kinds[site.num_dims]
     layer = kind(len(moments.mean), eps=eps)
-    # The scale undoes what the layer does with its rounded variance, not with the exact one.
-    mean, variance = (torch.from_numpy(v).float() for v in (moments.mean, moments.variance))
-    state = {
-        "running_mean": mean,
-        "running_var": variance,
-        "weight": (variance.double() + eps).sqrt(),
-        "bias": mean,
-        "num_batches_tracked": torch.zeros((), dtype=torch.long),
-    }
-    layer.load_state_dict(state)
+    moments.into(layer)
     return layer
 
 
