@@ -271,7 +271,9 @@ class Learner(ABC, Generic[C]):
         sums = torch.zeros(len(names), dtype=torch.float64, device=self.device)
         if share:
             found = self.evaluate(self.data | {k: v[own] for k, v in columns.items()}, "val")
-            sums += torch.tensor([found[name] * share for name in names], device=self.device)
+            sums += (
+                torch.tensor([found[name] for name in names], dtype=torch.float64).to(sums) * share
+            )
         return dict(zip(names, parallel.sum(sums).tolist(), strict=True))
 
     def test(self, arrays: Mapping[str, Any]) -> dict[str, float]:

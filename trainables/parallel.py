@@ -85,3 +85,10 @@ class Parallel:
             return all_reduce(values)
         dist.all_reduce(values)
         return values
+
+    def gather(self, value: int) -> list[int]:
+        """Every worker's value, by rank."""
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        values = torch.zeros(self.workers, dtype=torch.int64, device=device)
+        values[self.rank] = value
+        return [int(v) for v in self.sum(values).tolist()]
