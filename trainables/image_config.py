@@ -29,6 +29,8 @@ class ImageFeaturesData(Config):
         0.1, "share of all images held out as test set where no split is one", low=0.01, high=0.5
     )
     split_seed: int = option(0, "seed of the random split", low=0)
+    backbone_head: bool = option(False, "read the backbone's own dense layers, for start=backbone")
+    weights: str = option("", "where the backbone's weights are now, if they were moved")
     stream: bool = option(
         False, "read training features from their shards in every epoch, if memory is too small"
     )
@@ -60,6 +62,11 @@ class ImageHeadConfig(TrainingConfig):
     dense_l2: float = option(1e-4, "λ of λ·Σw² on the dense layers' weights", low=0.0)
     label_smoothing: float = option(
         0.0, "share of each label spread over all classes in training", low=0.0, high=0.9
+    )
+    start: str = option(
+        "random",
+        "first weights; backbone: those of its own dense layers, and normalisation that fits them",
+        choices=("random", "backbone"),
     )
     variants: str = option(
         "all",

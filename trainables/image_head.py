@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ImageHead"]
 
 _EVALUATE_AT_ONCE = 1024
+_SETTLE_ROWS = 1024
+_NO_HEAD = "start=backbone needs the backbone's own dense layers; add --data backbone_head=true"
 Batch = tuple[Tensor, ...]
 
 
@@ -60,15 +62,23 @@ class ImageHead(Learner[ImageHeadConfig]):
         }
         if data.stream is not None:
             arrays["train_stream"] = data.stream
+        if config.backbone_head:
+            from trainables.backbone_head import backbone_head, dense_layers
+
+            for number, layer in enumerate(dense_layers(backbone_head(data.index, config.weights))):
+                for kind, values in layer.state_dict().items():
+                    arrays[f"backbone_{number}_{kind}"] = values.numpy()
         fingerprint, description = data.fingerprint, data.description
         return Dataset(arrays, _columns("test", data.test), data, fingerprint, description)
 
     @classmethod
     def check(cls, config: Any, data: Any) -> None:
-        """Refuses a choice of variants where the features have none: it would change nothing."""
+        """Refuses start=backbone without its layers, and a choice of variants where none are."""
         from data.shards import ShardIndex
         from data.storage import Storage
 
+        if config.start == "backbone" and not data.backbone_head:
+            raise UserError(_NO_HEAD)
         if config.variants == "all" and config.variant_share == 1.0:
             return
         folder = _folder(data)
@@ -88,7 +98,40 @@ class ImageHead(Learner[ImageHeadConfig]):
             self.data["train_sizes"].float().cpu(),
         )
         self._select_rows()
+        if self.config.start == "backbone":
+            self._start_from_backbone(model)
         return model
+
+    def _start_from_backbone(self, model: HeadNet) -> None:
+        """Copies the backbone's dense layers from the first one on, as long as the shapes fit.
+
+        Its last layer is left out unless the classes are as many. Normalisation starts as the
+        identity on training images, so that the first outputs are the backbone's.
+
+        Raises:
+            UserError: the data hold none of its layers, or the first one does not fit.
+        """
+        if "backbone_0_weight" not in self.data:
+            raise UserError(_NO_HEAD)
+        copied = 0
+        for number, layer in enumerate(model.dense_layers()):
+            weight = self.data.get(f"backbone_{number}_weight")
+            extra = 2 if self.config.image_size and not number else 0
+            shape = (layer.out_features, layer.in_features - extra)
+            if weight is None or tuple(weight.shape) != shape:
+                break
+            _copy_dense(layer, weight.cpu(), self.data.get(f"backbone_{number}_bias"))
+            copied += 1
+        if not copied:
+            have = tuple(self.data["backbone_0_weight"].shape)
+            raise UserError(
+                f"start=backbone: its first dense layer has {have[0]} units for {have[1]} inputs, "
+                f"and the head's is another; set hidden_sizes={have[0]},… and pooling to fit it"
+            )
+        if self._stream is None:
+            rows = self._always[:_SETTLE_ROWS]
+            features, sizes = (self.data[f"train_{n}"].cpu()[rows] for n in ("features", "sizes"))
+            model.settle(features, sizes)
 
     def _select_rows(self) -> None:
         """Which rows train in every epoch, and of which a share is drawn."""
@@ -193,6 +236,15 @@ class ImageHead(Learner[ImageHeadConfig]):
         right = float((scores.argmax(1) == labels).double().mean())
         loss = float(nn.functional.cross_entropy(scores.double(), labels))
         return {f"{prefix}_accuracy": right, f"{prefix}_loss": loss}
+
+
+@torch.no_grad()
+def _copy_dense(layer: nn.Linear, weight: Tensor, bias: Tensor | None) -> None:
+    """Copies a layer; what it has no inputs for (the image's size) starts without effect."""
+    layer.weight.zero_()[:, : weight.shape[1]] = weight
+    layer.bias.zero_()
+    if bias is not None:
+        layer.bias.copy_(bias)
 
 
 def _folder(config: ImageFeaturesData) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 
+from cluster import batchnorm
 from cluster.data_parallel import run_data_parallel
 from cluster.request import SearchRequest
 from cluster.search import run_search
@@ -18,6 +20,7 @@ from data.errors import UserError
 from data.shards import Rows, Shard, ShardIndex, write_shard
 from data.storage import Storage
 from trainables import checkpoint
+from trainables.backbone_head import Rows as RowsLayer
 
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(300)]
 
@@ -131,3 +134,19 @@ def test_a_family_that_cannot_share_batches_is_refused(tmp_path: Path, ratings_c
 def test_too_many_workers_are_refused(features: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--workers 64 with 1 CPU each"):
         run_data_parallel(request_of(features), Storage(tmp_path), 64, quiet=True)
+
+
+def test_three_workers_measure_what_one_does(
+    features: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Sequential(
+        RowsLayer((12,)), torch.nn.Linear(12, 5), torch.nn.Linear(5, 3)
+    ).eval()
+    monkeypatch.setattr(batchnorm, "backbone_head", lambda index, weights: head)
+    one, three = (
+        batchnorm.insert_into_backbone(str(features), ["1"], workers=workers).network[1][1]
+        for workers in (1, 3)
+    )
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(three.state_dict()[name], value, rtol=1e-6, atol=1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,44 @@ def test_variants_that_are_not_there_are_refused(
         ImageHead.check(config, more)
         with pytest.raises(UserError, match="have no variants of the images"):
             ImageHead.check(config, plain)
+
+
+def with_backbone(dataset: Dataset, sizes: list[int]) -> tuple[Dataset, list[nn.Linear]]:
+    torch.manual_seed(3)
+    layers = [nn.Linear(i, o) for i, o in itertools.pairwise(sizes)]
+    more = {
+        f"backbone_{k}_{kind}": value.numpy()
+        for k, layer in enumerate(layers)
+        for kind, value in layer.state_dict().items()
+    }
+    return dataclasses.replace(dataset, arrays={**dataset.arrays, **more}), layers
+
+
+@pytest.mark.parametrize("image_size", [False, True])
+def test_a_start_from_the_backbone_gives_its_outputs(dataset: Dataset, image_size: bool) -> None:
+    """Also with normalisation everywhere, which starts as the identity."""
+    data, layers = with_backbone(dataset, [24, 16, 8, 3])
+    fields = {"hidden_sizes": "16,8", "start": "backbone", "dense_batchnorm": True}
+    model = build(data, image_size=image_size, **fields).model.eval()
+    train = dataset.arrays["train_variants"] == 0
+    rows = [torch.from_numpy(dataset.arrays[f"train_{n}"][train]) for n in ("features", "sizes")]
+    own = nn.Sequential(nn.Flatten(), layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
+    torch.testing.assert_close(model(*rows), own(rows[0].float()), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(model(*rows)[0], build(data, **fields).model.eval()(*rows)[0])
+
+
+def test_the_backbones_last_layer_is_left_out_where_the_classes_are_others(
+    dataset: Dataset,
+) -> None:
+    data, layers = with_backbone(dataset, [24, 16, 1000])
+    model = build(data, hidden_sizes="16", start="backbone").model
+    first, last = model.dense_layers()
+    assert torch.equal(first.weight, layers[0].weight)
+    assert last.weight.shape == (3, 16)
+    with pytest.raises(UserError, match="its first dense layer has 16 units for 24 inputs"):
+        build(data, hidden_sizes="17", start="backbone")
+    with pytest.raises(UserError, match="backbone_head=true"):
+        build(dataset, start="backbone")
 
 
 def test_bad_configurations_are_refused() -> None:
