@@ -93,6 +93,7 @@ def load(
     split_seed: int = 0,
     stream: bool = False,
     buffer: int = 4096,
+    extra: str = "",
 ) -> ImageFeatures:
     """Reads the features of a folder and splits the images, classes in equal shares.
 
@@ -107,6 +108,7 @@ def load(
         split_seed: 0 or more.
         stream: leave the training features in their shards.
         buffer: rows that a stream shuffles at a time, at least.
+        extra: folder of more training rows, made as these were; none by default.
 
     Raises:
         UserError: no features, a damaged shard, no training images with a class, too few images to
@@ -125,6 +127,9 @@ def load(
         _gather(storage, index, shards, parts, sets, number, features=number > 0 or not stream)
         for number in range(3)
     )
+    made = _fingerprint(index, parts, sets)
+    if extra:
+        train, made = _with_extra(train, made, index, extra, stream)
     return ImageFeatures(
         name=uri.rstrip("/").rsplit("/", 1)[-1],
         index=index,
@@ -133,8 +138,31 @@ def load(
         test=tested,
         stream=flow,
         num_unlabelled=sum(int((part.labels < 0).sum()) for part in parts),
-        fingerprint=_fingerprint(index, parts, sets),
+        fingerprint=made,
     )
+
+
+def _with_extra(
+    train: FeatureSet, made: str, index: ShardIndex, folder: str, stream: bool
+) -> tuple[FeatureSet, str]:
+    """Adds the rows of another folder to the training set, and to the fingerprint."""
+    storage = Storage(folder)
+    other = ShardIndex.read(storage)
+    for name in ("backbone", "weights_hash", "preprocessing", "classes"):
+        if getattr(index, name) != getattr(other, name):
+            raise UserError(f"extra={folder}: its {name} is not that of the other features")
+    if stream:
+        raise UserError(f"extra={folder} and stream=true do not go together; leave one of them out")
+    shards = [shard for shard in other.shards if shard.rows]
+    parts = [read_shard(storage, s, other.feature_shape, features=False) for s in shards]
+    sets = [np.where(part.labels < 0, -1, 0) for part in parts]
+    more = _gather(storage, other, shards, parts, sets, 0, features=True)
+    columns = {
+        name: np.concatenate([getattr(each, name) for each in (train, more)])
+        for name in ("features", "labels", "sizes", "variants")
+    }
+    names = train.ids + tuple(f"{folder}/{name}" for name in more.ids)
+    return FeatureSet(**columns, ids=names), fingerprint(made, _fingerprint(other, parts, sets))
 
 
 def _divide(

@@ -29,6 +29,7 @@ class ImageFeaturesData(Config):
         0.1, "share of all images held out as test set where no split is one", low=0.01, high=0.5
     )
     split_seed: int = option(0, "seed of the random split", low=0)
+    extra: str = option("", "folder of more training rows, such as `raysweep pseudo-label` writes")
     backbone_head: bool = option(False, "read the backbone's own dense layers, for start=backbone")
     weights: str = option("", "where the backbone's weights are now, if they were moved")
     stream: bool = option(
@@ -55,7 +56,7 @@ class ImageHeadConfig(TrainingConfig):
     image_size: bool = option(False, "image height and width as a second input")
     input_batchnorm: bool = option(True, "batch normalisation of the input")
     dense_batchnorm: tuple[bool, ...] = option((False,), "… after each dense layer")
-    input_dropout: float = option(0.0, "share of the input dropped", low=0.0, high=0.95)
+    input_dropout: float = option(0.5, "share of the input dropped", low=0.0, high=0.95)
     dense_dropout: tuple[float, ...] = option(
         (0.5,), "share of units dropped after each dense layer", low=0.0, high=0.95
     )

@@ -53,6 +53,7 @@ class ImageHead(Learner[ImageHeadConfig]):
             split_seed=config.split_seed,
             stream=config.stream,
             buffer=config.stream_buffer,
+            extra=config.extra,
         )
         arrays: dict[str, Any] = {
             "num_classes": len(data.index.classes),

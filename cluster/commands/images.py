@@ -1,4 +1,4 @@
-"""`raysweep batchnorm`: normalisation for a backbone's dense layers."""
+"""`raysweep ensemble`, `pseudo-label` and `batchnorm`: what to do with heads and backbones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,73 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands.options import Address, Json
+from cluster.commands.options import Address, Json, Run, StorageRoot
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
+    app.command()(ensemble)
+    app.command("pseudo-label")(pseudo_label)
     app.command()(batchnorm)
+
+
+def ensemble(
+    run: Run = None,
+    top: Annotated[int, typer.Option(help="How many of the best trials.", min=1)] = 5,
+    storage: StorageRoot = "runs",
+    json: Json = False,
+) -> None:
+    """Average what the best heads find probable, and measure that on the validation images.
+
+    Example: raysweep ensemble RUN --top 5
+    """
+    import dataclasses
+
+    from cluster.ensemble import measure_ensemble
+    from cluster.runs import open_run
+
+    found = measure_ensemble(open_run(run, storage), top)
+    if json:
+        print(json_module.dumps(dataclasses.asdict(found)))
+        return
+    for trial, accuracy in zip(found.trials, found.accuracies, strict=True):
+        print(f"trial {trial:<9} validation accuracy {accuracy:.4f}")
+    print(f"{top} together      validation accuracy {found.accuracy:.4f}, loss {found.loss:.4f}")
+
+
+def pseudo_label(
+    features: Annotated[str, typer.Argument(help="Features of images without a class.")],
+    out: Annotated[str, typer.Argument(help="Folder for the labelled rows.")],
+    run: Annotated[str | None, typer.Option(help="Run that labels; the newest by default.")] = None,
+    top: Annotated[int, typer.Option(help="How many of its best trials.", min=1)] = 1,
+    confidence: Annotated[float, typer.Option(help="Least probability of a label.")] = 0.95,
+    share: Annotated[
+        float, typer.Option(help="Share of all training images that are new, at most.")
+    ] = 0.25,
+    storage: StorageRoot = "runs",
+    json: Json = False,
+) -> None:
+    """Label images by a run's best heads, where these are sure, to train on them as well.
+
+    Example: raysweep pseudo-label unlabelled extra --run RUN, then raysweep train image_head
+    --dataset features --data extra=extra
+    """
+    from cluster.ensemble import pseudo_label, write_labelled
+    from cluster.runs import open_run
+
+    done = pseudo_label(
+        open_run(run, storage), features, top=top, confidence=confidence, share=share
+    )
+    write_labelled(done, out)
+    if json:
+        counts = {"seen": done.seen, "confident": done.confident, "used": len(done.rows)}
+        print(json_module.dumps({**counts, "folder": out}))
+        return
+    print(f"images      {done.seen:,}, of {done.confident:,} the label is sure enough")
+    print(f"labelled    {len(done.rows):,}, in {out}")
+    print(f"next        raysweep train image_head … --data extra={out}")
 
 
 def batchnorm(

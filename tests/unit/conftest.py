@@ -97,16 +97,19 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write_features(folder: Path, splits: dict[str, int], variants: tuple[int, ...] = (0,)) -> Path:
+def write_features(
+    folder: Path, splits: dict[str, int], variants: tuple[int, ...] = (0,), seed: int = 5
+) -> Path:
     """Shards of 40 images of three classes, whose mean shows in noise, with variants of each."""
-    rng = np.random.default_rng(5)
-    means = rng.normal(size=(3, *FEATURE_SHAPE))
+    means = np.random.default_rng(5).normal(size=(3, *FEATURE_SHAPE))
+    rng = np.random.default_rng(seed)
     storage, shards = Storage(folder), []
     for split, images in splits.items():
         for start in range(0, images, 40):
             names = [f"{split}/{k:04d}.jpg" for k in range(start, min(start + 40, images))]
             count = len(names) * len(variants)
-            labels = np.repeat(rng.integers(3, size=len(names)), len(variants)).astype(np.int32)
+            classes = rng.permutation(np.arange(len(names)) % 3)
+            labels = np.repeat(classes, len(variants)).astype(np.int32)
             noise = rng.normal(size=(count, *FEATURE_SHAPE)) * 1.5
             sizes = rng.integers(50, 500, size=(2, len(names))).repeat(len(variants), 1)
             rows = Rows(

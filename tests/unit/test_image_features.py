@@ -24,10 +24,10 @@ def images(data: ImageFeatures) -> list[set[str]]:
 def test_no_image_is_in_two_sets_and_only_training_has_variants(features_folder: Path) -> None:
     data = load(str(features_folder), validation=0.25)
     train, validation, test = images(data)
-    assert (len(train), len(validation), len(test)) == (150, 50, 60)
+    assert (len(train), len(validation), len(test)) == (151, 49, 60)
     assert not train & validation
     assert all(name.startswith("valid/") for name in test)
-    assert len(data.train) == 3 * 150
+    assert len(data.train) == 3 * 151
     assert not data.validation.variants.any()
     assert not data.test.variants.any()
     shares = [np.bincount(s.labels) / len(s) for s in (data.train, data.validation)]

@@ -19,7 +19,7 @@ from trainables.image_config import ImageHeadConfig
 from trainables.image_head import ImageHead
 from trainables.learner import Dataset, seed_everything
 
-PLAIN = {"input_batchnorm": False, "dense_dropout": 0.0}
+PLAIN = {"input_batchnorm": False, "input_dropout": 0.0, "dense_dropout": 0.0}
 
 
 @pytest.fixture(scope="module")
