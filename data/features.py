@@ -127,7 +127,8 @@ def make_features(
             batch_size=None,
             batch_format="numpy",
             compute=TaskPoolStrategy(size=min(workers.num_decoders, len(job.pending))),
-            num_cpus=workers.decoder_cpus,
+            # Ray Data would join two stages of the same resources into one.
+            num_cpus=0.99 * workers.decoder_cpus,
             fn_kwargs={
                 "root": job.images.root,
                 "resize": job.preprocessing.resize,
@@ -162,8 +163,12 @@ def make_features(
             },
         )
         with _plain_errors():
-            for row in results.iter_rows():
-                on_done(PartDone(**row))
+            # Without prefetching each row comes as soon as its part is done.
+            for block in results.iter_batches(
+                batch_size=None, batch_format="pyarrow", prefetch_batches=0
+            ):
+                for row in block.to_pylist():
+                    on_done(PartDone(**row))
 
 
 class _BackboneActor(BackboneStage):
@@ -194,7 +199,7 @@ def _table(job: FeatureJob, part: Part) -> pa.Table:
 
 
 def _object_store_bytes(job: FeatureJob, workers: Workers) -> int:
-    """Decoded parts that may wait: enough to keep everybody busy, the same for any number of images.
+    """Decoded parts that may wait: enough to keep everybody busy, however many images there are.
 
     Without a limit Ray Data decodes ahead until a good part of the memory is full.
     """
