@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -159,8 +161,6 @@ def run_features(
         UserError: anything that the user can mend.
     """
     start = time.monotonic()
-    # Ray Data keeps a stage's code in the object store, of which Ray warns as if it were a defect.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     storage = Storage(out)
     images = _images_uri(request.images)
     _refuse_inside(storage, images)
@@ -211,11 +211,31 @@ def _make(
         line.update(tally)
 
     line.say("starting Ray …")
-    with ray_session(address, num_cpus=cpus, num_gpus=gpus) as ray:
+    with contextlib.ExitStack() as stack:
+        with _quiet_ray():
+            ray = stack.enter_context(ray_session(address, num_cpus=cpus, num_gpus=gpus))
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         workers = plan_workers(nodes, gpus)
         line.say("reading the first images …")
         make_features(job, backbone, workers, on_done)
+
+
+@contextlib.contextmanager
+def _quiet_ray() -> Iterator[None]:
+    """Has Ray's own code print nothing but what is fatal, not even that it was asked to.
+
+    Ray Data keeps a stage's code in the object store, of which Ray warns as if it were a defect.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    sys.stderr.flush()
+    own = os.dup(2)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(own, 2)
+        os.close(own)
 
 
 def _images_uri(images: str) -> str:

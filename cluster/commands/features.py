@@ -105,7 +105,7 @@ def features(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seeds variants and random weights.", min=0)] = 0,
-    shard_rows: Annotated[int, typer.Option(help="Rows of a shard at most.")] = 256,
+    shard_rows: Annotated[int, typer.Option(help="Rows of a shard at most.")] = 128,
     check: Annotated[
         bool,
         typer.Option("--check", help="Also ask the network's own classifier: its accuracy."),
