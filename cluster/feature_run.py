@@ -212,6 +212,8 @@ def _make(
 
     line.say("starting Ray …")
     with contextlib.ExitStack() as stack:
+        # Ray tells on standard output of workers that died; that is for the result, in JSON maybe.
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         with _quiet_ray():
             ray = stack.enter_context(ray_session(address, num_cpus=cpus, num_gpus=gpus))
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
