@@ -18,9 +18,10 @@ from typing import Any
 
 from cluster.callback import Deadline, RunCallback
 from cluster.ledger import FAILED, RUNNING, Ledger
+from cluster.locks import exclusive
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
-from cluster.search import RETRIES, SearchResult, exclusive, publish, stop_on_signal
+from cluster.search import RETRIES, SearchResult, publish, stop_on_signal
 from cluster.session import ray_session
 from data.errors import UserError
 from data.storage import Storage
@@ -61,7 +62,7 @@ def run_data_parallel(
     learner = request.learner
     if learner.splits == "no":
         raise UserError(f"{learner.name} trains in one process only; leave --workers out")
-    with exclusive(storage):
+    with exclusive(storage, f"the run {storage.uri}", "give this one another --name"):
         dataset = dataset or learner.load_data(learner.data_class.create(request.data))
         write_experiment(storage, request, dataset.fingerprint, dataset.description)
         ledger = Ledger(storage, request.metric, request.mode)

@@ -14,6 +14,7 @@ from typing import Any
 
 from cluster.callback import Deadline, RunCallback
 from cluster.ledger import Ledger
+from cluster.locks import exclusive
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
 from cluster.runs import SavedRun
@@ -25,7 +26,7 @@ from data.storage import Storage
 from trainables.base import BEST, LearnerTrainable, trial_folder
 from trainables.learner import Dataset
 
-__all__ = ["RETRIES", "SearchResult", "exclusive", "publish", "run_search", "stop_on_signal"]
+__all__ = ["RETRIES", "SearchResult", "publish", "run_search", "stop_on_signal"]
 
 TRIALS_TABLE = "trials.parquet"
 RETRIES = 3
@@ -82,7 +83,7 @@ def run_search(
             are not usable, or a trial fits on no node.
     """
     learner = request.learner
-    with exclusive(storage):
+    with exclusive(storage, f"the run {storage.uri}", "give this one another --name"):
         dataset = dataset or learner.load_data(learner.data_class.create(request.data))
         write_experiment(storage, request, dataset.fingerprint, dataset.description)
         ledger = Ledger(storage, request.metric, request.mode)
@@ -209,31 +210,6 @@ def publish(storage: Storage, ledger: Ledger) -> None:
         with contextlib.suppress(FileNotFoundError):
             best = (storage / trial_folder(trial.index)).read(BEST)
             (storage / "best").write(BEST, best)
-
-
-@contextlib.contextmanager
-def exclusive(storage: Storage) -> Iterator[None]:
-    """Keeps two commands from writing to one local run at a time."""
-    if storage.local is None:
-        yield
-        return
-    from filelock import FileLock, Timeout
-
-    try:
-        storage.local.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(storage.local / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise UserError(
-            f"the run {storage.uri} is under way in another process; wait for it, stop it, "
-            "or give this one another --name"
-        ) from None
-    except OSError as error:
-        raise UserError(f"the run's folder {storage.uri} cannot be written: {error}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,18 @@ from torch import Tensor, nn
 from data.errors import UserError
 from data.storage import Storage
 
-__all__ = ["fill", "fill_in_order", "num_classes", "offline", "read_weights", "weights_hash"]
+__all__ = [
+    "HEADS",
+    "fill",
+    "fill_in_order",
+    "num_classes",
+    "offline",
+    "read_weights",
+    "weights_hash",
+]
+
+# What torchvision and timm call the part after the last pooling.
+HEADS = ("classifier", "fc", "heads", "head")
 
 
 def offline() -> bool:
@@ -70,9 +81,17 @@ def _parsed(blob: bytes, name: str) -> Any:
 
 
 def num_classes(state: Mapping[str, Tensor], default: int = 1000) -> int:
-    """How many classes the network of a state dict tells apart: the length of its last bias."""
-    biases = [value for key, value in state.items() if key.endswith("bias") and value.ndim == 1]
-    return len(biases[-1]) if biases else default
+    """How many classes the network of a state dict tells apart: the rows of its last matrix.
+
+    The order of names is no help: safetensors has none.
+    """
+    names = [
+        name
+        for name, value in state.items()
+        if name.split(".")[0] in HEADS and name.endswith("weight") and value.ndim >= 2
+    ]
+    numbered = sorted(names, key=lambda name: [part.zfill(9) for part in name.split(".")])
+    return len(state[numbered[-1]]) if numbered else default
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor], name: str, uri: str) -> None:

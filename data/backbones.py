@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from data.backbone_weights import (
+    HEADS,
     fill,
     fill_in_order,
     num_classes,
@@ -31,8 +32,6 @@ from data.images import Resize
 __all__ = ["Backbone", "Preprocessing", "load_backbone", "normalised"]
 
 _LITE0 = "efficientnet_lite0"
-# What torchvision calls the part after the last pooling.
-_HEADS = ("classifier", "fc", "heads", "head")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +184,7 @@ def _parted(network: nn.Module) -> tuple[nn.Module, nn.Module]:
     if isinstance(network, torchvision.models.SqueezeNet):  # its last pooling makes the logits
         parts: Any = network
         return parts.features, nn.Sequential(parts.classifier, nn.Flatten())
-    name = next(each for each in _HEADS if isinstance(getattr(network, each, None), nn.Module))
+    name = next(each for each in HEADS if isinstance(getattr(network, each, None), nn.Module))
     head = getattr(network, name)
     pools = isinstance(head, nn.Sequential) and isinstance(head[0], nn.AdaptiveAvgPool2d)
     setattr(network, name, head[0] if pools else nn.Identity())

@@ -30,7 +30,9 @@ __all__ = ["QUARANTINE", "FeatureJob", "FeatureRequest", "Part", "finish", "open
 QUARANTINE = "quarantine.jsonl"
 PRECISIONS = ("bfloat16", "float32")
 # Decoded images of one part travel together; Ray Data would cut more than 128 MiB in two.
-_PART_BYTES = 32 << 20
+_PART_BYTES = 96 << 20
+# A small split is cut into more and smaller parts, so that all workers end at about the same time.
+_PARTS, _FEWEST_ROWS = 16, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ class FeatureRequest:
     augment: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     augment_splits: tuple[str, ...] = ()
-    shard_rows: int = 256
+    shard_rows: int = 128
 
     def __post_init__(self) -> None:
         known = {"resize": RESIZES, "precision": PRECISIONS, "interpolation": INTERPOLATIONS}
@@ -200,10 +202,8 @@ def _asked(
     preprocessing: Preprocessing,
 ) -> dict[str, Any]:
     """What two jobs must have in common to share a folder, as JSON gives it back."""
-    augmentation: dict[str, Any] = {}
-    if request.flip or request.augment:
-        augmentation = {"flip": request.flip, "augment": request.augment}
-        augmentation["splits"] = sorted(request.augment_splits)
+    augmentation: dict[str, Any] = {"flip": request.flip, "augment": request.augment}
+    augmentation["splits"] = sorted(request.augment_splits)
     if request.augment:
         augmentation |= {**asdict(request.augmentation), "seed": request.seed}
     asked = {
@@ -239,7 +239,9 @@ def _parts(request: FeatureRequest, images: ImageList, size: int) -> list[Part]:
     for split in sorted(set(images.splits)):
         variants = request.variants(split, set(images.splits))
         positions = np.flatnonzero(names == split)
-        count = math.ceil(len(positions) / max(1, most // len(variants)))
+        even = math.ceil(len(positions) * len(variants) / _PARTS)
+        rows = min(most, max(_FEWEST_ROWS, even))
+        count = math.ceil(len(positions) / max(1, rows // len(variants)))
         for number, some in enumerate(np.array_split(positions, count)):
             parts.append(Part(f"{split}-{number:05d}.parquet", split, some, tuple(variants)))
     return parts

@@ -74,7 +74,9 @@ def decode_part(
     Args:
         batch: `id`, `split`, `label`, `name`, each [m].
         root: of the ids.
-        resize, augmentation, seed: what to make of each image.
+        resize: how images get their size.
+        augmentation: how random variants may differ.
+        seed: of the random variants.
         variants: of the images of each split.
         nice: step back behind other processes of the machine.
 
@@ -84,7 +86,8 @@ def decode_part(
     """
     start = time.perf_counter()
     if nice:
-        os.setpriority(os.PRIO_PROCESS, 0, 10)
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, 0, max(own, 10))
     storage, wanted = Storage(root), variants[str(batch["split"][0])]
     count = len(batch["id"])
     pixels = np.zeros((count, len(wanted), resize.size, resize.size, 3), np.uint8)

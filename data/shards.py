@@ -78,7 +78,8 @@ class ShardIndex:
         weights: as they were asked for: `default`, `random`, or a file.
         weights_hash: of the weights themselves; equal hashes mean equal networks.
         preprocessing: image size, `squash` or `crop`, interpolation, mean, std, precision, ….
-        augmentation: mirror images and random variants; empty without any.
+        augmentation: mirror images (`flip`) and the number of random variants (`augment`), and how
+            these may differ.
         feature_shape: of one row's features, e.g. `(512, 7, 7)`.
         classes: names, in the order of the labels.
         counts: rows of each split.

@@ -83,7 +83,8 @@ class ImageHead(Learner[ImageHeadConfig]):
         if config.variants == "all" and config.variant_share == 1.0:
             return
         folder = _folder(data)
-        if not ShardIndex.read(Storage(folder)).augmentation:
+        made = ShardIndex.read(Storage(folder)).augmentation
+        if not made.get("flip") and not made.get("augment"):
             raise UserError(
                 f"variants={config.variants}, variant_share={config.variant_share:g}: the features "
                 f"in {folder} have no variants of the images; make some with `raysweep features "
