@@ -1,4 +1,4 @@
-"""`raysweep ensemble`, `pseudo-label` and `batchnorm`: what to do with heads and backbones."""
+"""`raysweep ensemble`, `pseudo-label`, `export`, `batchnorm`: uses of heads and backbones."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(ensemble)
     app.command("pseudo-label")(pseudo_label)
+    app.command()(export)
     app.command()(batchnorm)
 
 
@@ -75,6 +76,30 @@ def pseudo_label(
     print(f"images      {done.seen:,}, of {done.confident:,} the label is sure enough")
     print(f"labelled    {len(done.rows):,}, in {out}")
     print(f"next        raysweep train image_head … --data extra={out}")
+
+
+def export(
+    out: Annotated[Path, typer.Argument(help="File: .pt2, .pt (TorchScript) or .onnx.")],
+    run: Run = None,
+    weights: Annotated[
+        str, typer.Option(help="The backbone's weights, if they are not where they were.")
+    ] = "",
+    storage: StorageRoot = "runs",
+) -> None:
+    """Write a run's best head and its backbone as one file that works without this project.
+
+    Images go in as they are shown (float32 [n, 3, size, size], 0 to 255), probabilities come out.
+
+    Example: raysweep export model.onnx RUN
+    """
+    from cluster.export import export_run
+    from cluster.runs import open_run
+
+    saved = open_run(run, storage)
+    inputs = export_run(saved, out, weights)
+    print(f"network     {out}, from {saved.storage.uri}")
+    print(f"inputs      {', '.join(inputs)}")
+    print(f"classes     {', '.join(saved.dataset.info.index.classes[:20])}")
 
 
 def batchnorm(

@@ -126,7 +126,7 @@ def write_features(
         backbone="tiny",
         weights="random",
         weights_hash="0",
-        preprocessing={},
+        preprocessing={"resize": {"size": 8}, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]},
         augmentation={"flip": True} if -1 in variants else {},
         feature_shape=FEATURE_SHAPE,
         classes=("ant", "bee", "cat"),
