@@ -100,6 +100,27 @@ def test_two_workers_give_the_curves_of_one(features: Path, tmp_path: Path, stre
         np.testing.assert_allclose(states[1][key], value, atol=1e-4, err_msg=key)
 
 
+def test_texts_train_in_two_processes_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["text,label"]
+    for row in range(90):
+        words = rng.choice(["the", "film", "was", "long", ("bad", "good")[row % 2]], size=6)
+        lines.append(f"{' '.join(words)} {('bad', 'good')[row % 2]},{row % 2}")
+    (tmp_path / "texts.csv").write_text("\n".join(lines))
+    rates = dict.fromkeys(
+        (f"{s}_dropout" for s in ("word", "embedding", "channel", "conv", "pool", "dense")), 0.0
+    )
+    request = SearchRequest(
+        task="sentiment",
+        settings={"epochs": 3, "batch_size": 16, "num_filters": 8, "precision": "float32", **rates},
+        data={"dataset": str(tmp_path / "texts.csv"), "length": 8, "vocabulary_size": 10},
+        num_samples=1,
+    ).checked()
+    alone = history(run_search(request, Storage(tmp_path / "one"), quiet=True))
+    result = run_data_parallel(request, Storage(tmp_path / "two"), 2, quiet=True)
+    assert_same_curves(alone, history(result))
+
+
 def test_a_killed_worker_costs_no_epoch_and_changes_nothing(features: Path, tmp_path: Path) -> None:
     request = request_of(features, epochs=40)
     expected = history(run_data_parallel(request, Storage(tmp_path / "calm"), 2, quiet=True))
