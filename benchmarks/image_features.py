@@ -13,6 +13,8 @@ Weights are random, as speed does not depend on them. The contestants, each in a
 - loop: `ImageFolder`, `DataLoader` with 2 workers, float32, features kept in a list; from its
   first batch on.
 
+Processor time is shown beside the clock's: on a machine that others use, it is the fairer one.
+
 `--memory` instead compares the peak memory (PSS of all processes) of 300 and of 3,000 images.
 """
 
@@ -23,6 +25,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import statistics
 import time
@@ -56,9 +59,9 @@ def _contestant(name: str, *arguments: str) -> Contestant:
 def _body(dtype: Any) -> Any:
     """VGG16 up to its last pooling, without the 120 million weights behind it."""
     import torch
-    import torchvision
+    from torchvision.models.vgg import cfgs, make_layers
 
-    network = torchvision.models.vgg16(weights=None).features.eval()
+    network = make_layers(cfgs["D"]).eval()
     return network.to(dtype).to(memory_format=torch.channels_last)
 
 
@@ -70,10 +73,12 @@ def _ours(folder: Path) -> dict[str, Any]:
         images=str(folder / "images"), backbone="vgg16", weights="random", resize="squash"
     )
     result = run_features(request, str(folder / "out"), quiet=True)
-    return {**result.to_dict(), "rate": result.tally.images_per_second}
+    tally = result.tally
+    processor = tally.processor_s / tally.images
+    return {**result.to_dict(), "rate": tally.images_per_second, "processor_s": processor}
 
 
-def _bare_rate(threads: int, seconds: float, barrier: Any = None) -> float:
+def _bare(threads: int, seconds: float, barrier: Any = None) -> dict[str, float]:
     import torch
 
     torch.set_num_threads(threads)
@@ -84,34 +89,36 @@ def _bare_rate(threads: int, seconds: float, barrier: Any = None) -> float:
         body(images)
         if barrier is not None:
             barrier.wait()
-        start, count = time.perf_counter(), 0
+        start, processor, count = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - start < seconds:
             body(images)
             count += _BATCH
-    return count / (time.perf_counter() - start)
+    elapsed = time.perf_counter() - start
+    return {"rate": count / elapsed, "processor_s": (time.process_time() - processor) / count}
 
 
-def _one_of_many(seconds: float, barrier: Any, rates: Any) -> None:
-    rates.put(_bare_rate(1, seconds, barrier))
+def _one_of_many(seconds: float, barrier: Any, answers: Any) -> None:
+    answers.put(_bare(1, seconds, barrier))
 
 
-def _apart(seconds: float) -> float:
-    """The sum over one process a core."""
+def _apart(seconds: float) -> dict[str, float]:
+    """One process a core: the sum of their rates, the mean of their processor time."""
     context = multiprocessing.get_context("spawn")
     cores = os.cpu_count() or 1
-    barrier, rates = context.Barrier(cores), context.Queue()
+    barrier, answers = context.Barrier(cores), context.Queue()
     workers = [
-        context.Process(target=_one_of_many, args=(seconds, barrier, rates)) for _ in range(cores)
+        context.Process(target=_one_of_many, args=(seconds, barrier, answers)) for _ in range(cores)
     ]
     for worker in workers:
         worker.start()
-    total = sum(rates.get() for _ in workers)
+    every = [answers.get() for _ in workers]
     for worker in workers:
         worker.join()
-    return float(total)
+    mean = sum(each["processor_s"] for each in every) / len(every)
+    return {"rate": sum(each["rate"] for each in every), "processor_s": mean}
 
 
-def _loop_rate(folder: Path) -> float:
+def _loop(folder: Path) -> dict[str, float]:
     import torch
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
@@ -126,28 +133,36 @@ def _loop_rate(folder: Path) -> float:
         for split in sorted((folder / "images").iterdir())
     ]
     loader: Any = DataLoader(torch.utils.data.ConcatDataset(splits), batch_size=32, num_workers=2)
-    import torchvision
-
-    network = torchvision.models.vgg16(weights=None).features.eval()
+    network = _body(torch.float32).to(memory_format=torch.contiguous_format)
     start, count, features = 0.0, 0, []
+    processor = _processor_time()
     with torch.inference_mode():
         for images, _ in loader:
             if start:
                 count += len(images)
             features.append(network(images).numpy())
             start = start or time.perf_counter()
-    return count / (time.perf_counter() - start)
+    rate = count / (time.perf_counter() - start)
+    del loader  # ends its workers, whose time counts only then
+    images_done = sum(len(each) for each in features)
+    return {"rate": rate, "processor_s": (_processor_time() - processor) / images_done}
+
+
+def _processor_time() -> float:
+    """Of this process and its children that have ended, in seconds."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)
 
 
 def _contest(name: str, folder: Path, seconds: float) -> None:
     if name == "raysweep":
         answer = _ours(folder)
     elif name == "bare together":
-        answer = {"rate": _bare_rate(os.cpu_count() or 1, seconds)}
+        answer = dict(_bare(os.cpu_count() or 1, seconds))
     elif name == "bare apart":
-        answer = {"rate": _apart(seconds)}
+        answer = dict(_apart(seconds))
     else:
-        answer = {"rate": _loop_rate(folder)}
+        answer = dict(_loop(folder))
     print(json.dumps(answer))
 
 
@@ -165,8 +180,12 @@ def _speed(folder: Path, rounds: int, seconds: float, path: Path | None) -> None
     contestants = [_contestant(name, "--seconds", str(seconds)) for name in names]
     runs = in_turns(contestants, folder, rounds)
     rates = {name: [one.answer["rate"] for one in runs[name]] for name in names}
+    processor = {name: [one.answer["processor_s"] * 1000 for one in runs[name]] for name in names}
     for name in names:
-        CONSOLE.print(f"{name:14} {spread(rates[name], ' images/s', 1)}")
+        CONSOLE.print(
+            f"{name:14} {spread(rates[name], ' images/s', 1)}; processor time of an image "
+            f"{spread(processor[name], ' ms', 0)}"
+        )
     bare = max(("bare together", "bare apart"), key=lambda name: statistics.median(rates[name]))
     shares = {
         f"{bare}, by raysweep": (pairwise(rates[bare], rates["raysweep"]), 1 / _BARE),
@@ -178,7 +197,7 @@ def _speed(folder: Path, rounds: int, seconds: float, path: Path | None) -> None
     last = runs["raysweep"][-1].answer
     per_image = last["bytes"] / sum(last["rows"].values())
     CONSOLE.print(f"raysweep       {per_image / 1000:.1f} KB an image; {last['stages']}")
-    save(path, {"rates": rates, "goals": goals}, runs)
+    save(path, {"rates": rates, "processor_ms": processor, "goals": goals}, runs)
 
 
 def _memory(source: Path, counts: list[int], path: Path | None) -> None:

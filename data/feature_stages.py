@@ -35,6 +35,7 @@ class PartDone:
         wait_s: seconds that the actor had nothing to do before.
         backbone_s: seconds in the network.
         write_s: seconds of writing the shard.
+        processor_s: seconds of processor time, of all of that together.
         started, ended: of the actor's work, in seconds since 1970.
     """
 
@@ -45,6 +46,7 @@ class PartDone:
     wait_s: float
     backbone_s: float
     write_s: float
+    processor_s: float
     started: float
     ended: float
 
@@ -91,7 +93,7 @@ class BackboneStage:
         variants = np.array(self._variants[split], np.int16)
         good = np.flatnonzero(batch["reason"] == "")
         with self._one_at_a_time:
-            started, clock = time.time(), time.perf_counter()
+            started, clock, processor = time.time(), time.perf_counter(), time.process_time()
             waited = 0.0 if self._idle_since is None else clock - self._idle_since
             features = self._features(batch["pixels"], good)
             computed = self._idle_since = time.perf_counter()
@@ -119,6 +121,7 @@ class BackboneStage:
             wait_s=waited,
             backbone_s=computed - clock,
             write_s=written - computed,
+            processor_s=float(batch["processor_s"][0]) + time.process_time() - processor,
             started=started,
             ended=time.time(),
         )
