@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class Tally:
 
     Attributes:
         images, quarantined: numbers.
-        decode_s, wait_s, backbone_s, write_s: sums over parts; see `data.feature_stages.PartDone`.
+        decode_s, wait_s, backbone_s, write_s, processor_s: sums over parts; see
+            `data.feature_stages.PartDone`.
         started, ended: of the first and the last work of a backbone, in seconds since 1970.
     """
 
@@ -43,13 +44,15 @@ class Tally:
     wait_s: float = 0.0
     backbone_s: float = 0.0
     write_s: float = 0.0
+    processor_s: float = 0.0
     started: float = float("inf")
     ended: float = 0.0
 
     def add(self, done: PartDone) -> None:
         """Adds a part."""
-        for name in ("images", "quarantined", "decode_s", "wait_s", "backbone_s", "write_s"):
-            setattr(self, name, getattr(self, name) + getattr(done, name))
+        for each in fields(self):
+            if each.name not in ("started", "ended"):
+                setattr(self, each.name, getattr(self, each.name) + getattr(done, each.name))
         self.started = min(self.started, done.started)
         self.ended = max(self.ended, done.ended)
 

@@ -1,35 +1,25 @@
-"""The two stages of making features: decoding a part's images, and the network with the shard.
+"""The second stage of making features: the network, and the shard of what it computed.
 
-Plain functions of arrays; `data.features` has Ray Data run them.
+A plain class of arrays; `data.features` has Ray Data run it in a pool of processes.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from data.augment import Augmentation, variant
 from data.backbones import Preprocessing, normalised
-from data.errors import UserError
-from data.image_lists import read_image
-from data.images import BadImage, Resize, decode
 from data.shards import Rows, write_shard
 from data.storage import Storage
 
-__all__ = ["BackboneStage", "PartDone", "decode_part"]
+__all__ = ["BackboneStage", "PartDone"]
 
-# Files that one decoding task has asked for before it needs them; hides the latency of S3.
-_READ_AHEAD = 16
-_READ_TRIES = 4
 _BATCH = {"cpu": 16, "cuda": 64}
 
 
@@ -45,6 +35,7 @@ class PartDone:
         wait_s: seconds that the actor had nothing to do before.
         backbone_s: seconds in the network.
         write_s: seconds of writing the shard.
+        processor_s: seconds of processor time, of all of that together.
         started, ended: of the actor's work, in seconds since 1970.
     """
 
@@ -55,61 +46,9 @@ class PartDone:
     wait_s: float
     backbone_s: float
     write_s: float
+    processor_s: float
     started: float
     ended: float
-
-
-def decode_part(
-    batch: dict[str, np.ndarray],
-    *,
-    root: str,
-    resize: Resize,
-    augmentation: Augmentation,
-    seed: int,
-    variants: Mapping[str, tuple[int, ...]],
-    nice: bool,
-) -> dict[str, np.ndarray]:
-    """Reads and decodes the m images of one part; a task of Ray Data.
-
-    Args:
-        batch: `id`, `split`, `label`, `name`, each [m].
-        root: of the ids.
-        resize: how images get their size.
-        augmentation: how random variants may differ.
-        seed: of the random variants.
-        variants: of the images of each split.
-        nice: step back behind other processes of the machine.
-
-    Returns:
-        The batch with `pixels` uint8 [m, variants, size, size, 3], `height`, `width`, `reason`
-        (why an image could not be read, or empty) and `decode_s`, each [m, …].
-    """
-    start = time.perf_counter()
-    if nice:
-        own = os.getpriority(os.PRIO_PROCESS, 0)
-        os.setpriority(os.PRIO_PROCESS, 0, max(own, 10))
-    storage, wanted = Storage(root), variants[str(batch["split"][0])]
-    count = len(batch["id"])
-    pixels = np.zeros((count, len(wanted), resize.size, resize.size, 3), np.uint8)
-    heights, widths = np.zeros(count, np.int32), np.zeros(count, np.int32)
-    reasons = [""] * count
-    ids = [str(each) for each in batch["id"]]
-    for number, (name, contents) in enumerate(_read_ahead(storage, ids)):
-        try:
-            image, heights[number], widths[number] = decode(contents.result(), resize)
-        except BadImage as error:
-            reasons[number] = str(error)
-            continue
-        for place, which in enumerate(wanted):
-            pixels[number, place] = _variant(image, which, augmentation, seed, name)
-    return {
-        **batch,
-        "pixels": pixels,
-        "height": heights,
-        "width": widths,
-        "reason": np.array(reasons, dtype=object),
-        "decode_s": np.full(count, time.perf_counter() - start),
-    }
 
 
 class BackboneStage:
@@ -154,7 +93,7 @@ class BackboneStage:
         variants = np.array(self._variants[split], np.int16)
         good = np.flatnonzero(batch["reason"] == "")
         with self._one_at_a_time:
-            started, clock = time.time(), time.perf_counter()
+            started, clock, processor = time.time(), time.perf_counter(), time.process_time()
             waited = 0.0 if self._idle_since is None else clock - self._idle_since
             features = self._features(batch["pixels"], good)
             computed = self._idle_since = time.perf_counter()
@@ -182,6 +121,7 @@ class BackboneStage:
             wait_s=waited,
             backbone_s=computed - clock,
             write_s=written - computed,
+            processor_s=float(batch["processor_s"][0]) + time.process_time() - processor,
             started=started,
             ended=time.time(),
         )
@@ -205,41 +145,3 @@ class BackboneStage:
         images = torch.from_numpy(pixels).to(self._device)
         features: torch.Tensor = self._body(normalised(images, self._preprocessing, self._dtype))
         return features
-
-
-def _variant(
-    image: np.ndarray, which: int, augmentation: Augmentation, seed: int, name: str
-) -> np.ndarray:
-    if which > 0:
-        return variant(image, augmentation, seed=seed, image_id=name, k=which)
-    return image[:, ::-1] if which < 0 else image
-
-
-def _read_ahead(storage: Storage, ids: list[str]) -> Iterator[tuple[str, Future[bytes]]]:
-    """Reads files in their order, a few of them ahead."""
-    with ThreadPoolExecutor(_READ_AHEAD) as pool:
-        waiting: deque[tuple[str, Future[bytes]]] = deque()
-        for each in ids:
-            waiting.append((each, pool.submit(_read, storage, each)))
-            if len(waiting) == _READ_AHEAD:
-                yield waiting.popleft()
-        yield from waiting
-
-
-def _read(storage: Storage, name: str) -> bytes:
-    """Reads a file; tries again where the storage, not the file, is at fault."""
-    for trial in range(_READ_TRIES):
-        try:
-            return read_image(storage, name)
-        except (FileNotFoundError, IsADirectoryError):
-            raise BadImage("no such file") from None
-        except PermissionError:
-            raise BadImage("reading it is not allowed") from None
-        except OSError as error:
-            if trial == _READ_TRIES - 1:
-                raise UserError(
-                    f"cannot read {name} in {storage.uri}: {error}; the same command goes on where "
-                    "this one ended"
-                ) from None
-            time.sleep(2.0**trial)
-    raise AssertionError("unreachable")

@@ -22,8 +22,9 @@ import torch
 
 from data.backbones import Backbone
 from data.errors import UserError
+from data.feature_decoding import decode_part
 from data.feature_job import FeatureJob, Part
-from data.feature_stages import BackboneStage, PartDone, decode_part
+from data.feature_stages import BackboneStage, PartDone
 
 __all__ = ["PartDone", "Workers", "make_features", "plan_workers"]
 

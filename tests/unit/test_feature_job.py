@@ -17,8 +17,9 @@ from torch import nn
 from data.augment import Augmentation
 from data.backbones import Backbone, Preprocessing
 from data.errors import UserError
+from data.feature_decoding import decode_part
 from data.feature_job import FeatureJob, FeatureRequest, finish, open_job
-from data.feature_stages import BackboneStage, decode_part
+from data.feature_stages import BackboneStage
 from data.features import plan_workers
 from data.image_lists import list_images
 from data.images import Resize
