@@ -23,6 +23,8 @@ __all__ = ["FeatureSet", "ImageFeatures", "load"]
 _TRAIN = ("train", "training")
 _VALID = ("valid", "val", "validation")
 _TEST = ("test", "testing")
+# The driver's array and its copy for the trials are both there for a moment.
+_SHARE_OF_MEMORY = 0.45
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,14 @@ def load(
         extra: folder of more training rows, made as these were; none by default.
 
     Raises:
-        UserError: no features, a damaged shard, no training images with a class, too few images to
-            split, or a class that is missing where it is needed.
+        UserError: no features, more than memory holds, a damaged shard, no training images with a
+            class, too few images to split, or a class that is missing where it is needed.
     """
     storage = Storage(uri)
     index = ShardIndex.read(storage)
     shards = [shard for shard in index.shards if shard.rows]
+    if not stream:
+        _check_memory(uri, sum(s.rows for s in shards), index.feature_shape)
     parts = [read_shard(storage, s, index.feature_shape, features=False) for s in shards]
     sets = _divide(uri, shards, parts, (validation, test), split_seed)
     flow = None
@@ -140,6 +144,17 @@ def load(
         num_unlabelled=sum(int((part.labels < 0).sum()) for part in parts),
         fingerprint=made,
     )
+
+
+def _check_memory(uri: str, rows: int, shape: tuple[int, ...]) -> None:
+    import psutil
+
+    needed, free = 2 * rows * int(np.prod(shape)), psutil.virtual_memory().available
+    if needed > _SHARE_OF_MEMORY * free:
+        raise UserError(
+            f"the features in {uri} take {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB "
+            "are free; add --data stream=true to read them from their shards in every epoch"
+        )
 
 
 def _with_extra(

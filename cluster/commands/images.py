@@ -103,8 +103,13 @@ def export(
 
 
 def batchnorm(
-    features: Annotated[str, typer.Argument(help="Folder of shards by `raysweep features`.")],
+    source: Annotated[
+        str, typer.Argument(help="Features by `raysweep features`; or images, with --backbone.")
+    ],
     out: Annotated[Path, typer.Argument(help="File for the network, .safetensors.")],
+    backbone: Annotated[
+        str, typer.Option(help="The network, for images; features know theirs.")
+    ] = "",
     after: Annotated[
         list[str] | None,
         typer.Option(
@@ -113,15 +118,16 @@ def batchnorm(
         ),
     ] = None,
     weights: Annotated[
-        str, typer.Option(help="The backbone's weights, if they are not where they were.")
+        str, typer.Option(help="Its weights; for features only if they were moved.")
     ] = "",
     workers: Annotated[int, typer.Option(help="Processes that measure.", min=1)] = 1,
     address: Address = None,
     json: Json = False,
 ) -> None:
-    """Insert batch normalisation into a backbone's dense layers; its outputs stay as they are.
+    """Insert batch normalisation into a trained network; its outputs stay as they are.
 
-    Statistics come from the features in one pass. The largest change of any output is measured on
+    Statistics come from features (for the layers above them) or from images (for any layer, those
+    with convolutions among them) in one pass. The largest change of any output is measured on
     the same rows and printed beside the outputs' spread.
 
     Example: raysweep batchnorm features vgg16-normalised.safetensors --after head.1 --after head.4
@@ -129,7 +135,12 @@ def batchnorm(
     from cluster.batchnorm import insert_into_backbone, save_network
 
     done = insert_into_backbone(
-        features, after or (), weights=weights, workers=workers, address=address
+        source,
+        after or (),
+        backbone=backbone,
+        weights=weights,
+        workers=workers,
+        address=address,
     )
     save_network(done, str(out.expanduser().parent), out.name)
     change = done.change
@@ -138,7 +149,7 @@ def batchnorm(
         found = {"rows": done.rows, "channels": sites, "largest_change": change.largest}
         print(json_module.dumps({**found, "spread": change.spread, "file": str(out)}))
         return
-    print(f"backbone        {done.index.backbone}, {done.rows:,} rows of features")
+    print(f"backbone        {done.backbone}, {done.rows:,} rows measured")
     for name, channels in zip(done.names, done.channels, strict=True):
         print(f"inserted after  {name}, {channels:,} channels")
     print(

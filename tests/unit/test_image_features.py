@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from data.errors import UserError
@@ -131,6 +133,15 @@ def test_another_seed_gives_another_order(features_folder: Path) -> None:
 def test_the_description_counts_images_not_rows(features_folder: Path) -> None:
     line = load(str(features_folder)).description
     assert "160 training images and 320 variants of them, 40 validation and 60 test" in line
+
+
+def test_features_larger_than_memory_are_to_be_streamed(
+    features_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=60_000))
+    with pytest.raises(UserError, match="add --data stream=true"):
+        load(str(features_folder))
+    assert load(str(features_folder), stream=True).stream is not None
 
 
 def test_unfinished_features_are_refused(make_features: Make, tmp_path: Path) -> None:
