@@ -8,36 +8,31 @@ from typing import Any
 
 from cluster.ledger import FAILED, RUNNING, STOPPED, Ledger
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "StatusLine", "clock"]
 
 _PERIOD_S = {True: 0.25, False: 10.0}
 
 
-class Progress:
+class StatusLine:
     """One line on standard error, rewritten on a terminal, now and then a new one elsewhere.
 
     Args:
-        num_samples: trials in the whole run; None if the space decides.
         quiet: print nothing.
     """
 
-    def __init__(self, num_samples: int | None, *, quiet: bool = False) -> None:
-        self._total, self._quiet = num_samples, quiet
-        self._live = sys.stderr.isatty()
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet, self._live = quiet, sys.stderr.isatty()
         self._start = self._shown = time.monotonic()
         self._text = ""
-        self._done_before: int | None = None
         self._status: Any = None
 
-    def update(self, ledger: Ledger) -> None:
-        """Shows the ledger's state, at most a few times a second."""
-        if self._done_before is None:
-            self._done_before = len(ledger) - len(ledger.unfinished())
+    def due(self) -> bool:
+        """Whether it is time to show something new: a few times a second, or rarely in a file."""
         now = time.monotonic()
         if self._quiet or now - self._shown < _PERIOD_S[self._live]:
-            return
+            return False
         self._shown = now
-        self._show(self._line(ledger))
+        return True
 
     def say(self, text: str) -> None:
         """Shows what is happening before there is a trial; on a terminal only."""
@@ -65,6 +60,27 @@ class Progress:
 
         self._status.update(Text(text, no_wrap=True, overflow="ellipsis"))
 
+
+class Progress(StatusLine):
+    """The line of a search.
+
+    Args:
+        num_samples: trials in the whole run; None if the space decides.
+        quiet: print nothing.
+    """
+
+    def __init__(self, num_samples: int | None, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self._total = num_samples
+        self._done_before: int | None = None
+
+    def update(self, ledger: Ledger) -> None:
+        """Shows the ledger's state, at most a few times a second."""
+        if self._done_before is None:
+            self._done_before = len(ledger) - len(ledger.unfinished())
+        if self.due():
+            self._show(self._line(ledger))
+
     def _line(self, ledger: Ledger) -> str:
         counts = {
             status: sum(t.status == status for t in ledger) for status in (RUNNING, STOPPED, FAILED)
@@ -87,11 +103,12 @@ class Progress:
         spent = time.monotonic() - self._start
         new = done - (self._done_before or 0)
         if not self._total or new < 2 or done >= self._total:
-            return _clock(spent)
-        return f"{_clock(spent)}, about {_clock(spent / new * (self._total - done))} left"
+            return clock(spent)
+        return f"{clock(spent)}, about {clock(spent / new * (self._total - done))} left"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as `1:02:03` or `2:03`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

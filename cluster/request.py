@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from data.differences import differences
 from data.errors import UserError
 from data.storage import Storage
 from search_spaces import Suggest, combine, get_space, sample
@@ -173,7 +174,7 @@ def write_experiment(
     mine = {"request": request.identity(), "data_fingerprint": fingerprint}
     if storage.exists(EXPERIMENT):
         theirs = read_experiment(storage)
-        lines = _difference(theirs["request"], mine["request"])
+        lines = differences(theirs["request"], mine["request"])
         if theirs["data_fingerprint"] != fingerprint:
             lines.append("the data themselves (their contents or the split) changed")
         if lines:
@@ -212,16 +213,6 @@ def read_experiment(storage: Storage) -> dict[str, Any]:
         ) from None
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise UserError(f"{storage.uri}/{EXPERIMENT} is not readable: {error}") from None
-
-
-def _difference(theirs: Any, mine: Any, path: str = "") -> list[str]:
-    if isinstance(theirs, dict) and isinstance(mine, dict):
-        lines = []
-        for key in sorted(set(theirs) | set(mine)):
-            name = f"{path}.{key}" if path else key
-            lines += _difference(theirs.get(key), mine.get(key), name)
-        return lines
-    return [] if theirs == mine else [f"{path}: {theirs} there, {mine} now"]
 
 
 def _git_commit() -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 from cluster.callback import Deadline, RunCallback
 from cluster.embeddings import publish_embeddings
 from cluster.ledger import Ledger
+from cluster.locks import exclusive
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
 from cluster.runs import SavedRun
@@ -26,10 +27,10 @@ from data.storage import Storage
 from trainables.base import BEST, LearnerTrainable, trial_folder
 from trainables.learner import Dataset
 
-__all__ = ["SearchResult", "run_search"]
+__all__ = ["RETRIES", "SearchResult", "publish", "run_search", "stop_on_signal"]
 
 TRIALS_TABLE = "trials.parquet"
-_RETRIES = 3
+RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def run_search(
             are not usable, or a trial fits on no node.
     """
     learner = request.learner
-    with _exclusive(storage):
+    with exclusive(storage, f"the run {storage.uri}", "give this one another --name"):
         dataset = dataset or learner.load_data(learner.data_class.create(request.data))
         write_experiment(storage, request, dataset.fingerprint, dataset.description)
         ledger = Ledger(storage, request.metric, request.mode)
@@ -101,7 +102,7 @@ def run_search(
             with (
                 contextlib.closing(progress),
                 ray_session(address) as ray,
-                _stop_on_signal(deadline),
+                stop_on_signal(deadline),
             ):
                 require_resources(ray, request.cpus, request.gpus)
                 searcher.limit = _limit(ray, request, max_concurrent)
@@ -111,7 +112,7 @@ def run_search(
                 f"the run {storage.uri} cannot be written any more: {deadline.problem}. What was "
                 "finished is kept; free some space or mend the storage, and run the same command"
             )
-        _publish(storage, ledger)
+        publish(storage, ledger)
         complete = not ledger.unfinished() and not (deadline.expired and searcher.remaining())
         result = SearchResult(storage, ledger, dataset, complete, deadline.signalled)
         publish_embeddings(result.as_run(request))
@@ -175,7 +176,7 @@ def _tune(
                 storage_path=scratch if storage.local else f"{storage.uri}/ray",
                 callbacks=[callback],
                 stop=deadline,
-                failure_config=tune.FailureConfig(max_failures=_RETRIES),
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
             ),
         )
@@ -201,7 +202,7 @@ def _trial_name(trial: Any) -> str:
     return f"trial_{trial.config['trial_index']:05d}"
 
 
-def _publish(storage: Storage, ledger: Ledger) -> None:
+def publish(storage: Storage, ledger: Ledger) -> None:
     """Writes the table and copies the best trial's checkpoint to `best/`."""
     if not len(ledger):
         return
@@ -215,32 +216,7 @@ def _publish(storage: Storage, ledger: Ledger) -> None:
 
 
 @contextlib.contextmanager
-def _exclusive(storage: Storage) -> Iterator[None]:
-    """Keeps two commands from writing to one local run at a time."""
-    if storage.local is None:
-        yield
-        return
-    from filelock import FileLock, Timeout
-
-    try:
-        storage.local.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(storage.local / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise UserError(
-            f"the run {storage.uri} is under way in another process; wait for it, stop it, "
-            "or give this one another --name"
-        ) from None
-    except OSError as error:
-        raise UserError(f"the run's folder {storage.uri} cannot be written: {error}") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
-def _stop_on_signal(deadline: Deadline) -> Iterator[None]:
+def stop_on_signal(deadline: Deadline) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the search cleanly; a second one at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,22 @@ class Storage:
                 return file.read(-1 if length is None else length)
         with self._fs.open_input_stream(self._key(name)) as stream:
             return bytes(stream.read(length))
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        """All files at any depth: (name with `/` between folders, size in bytes); in any order."""
+        if self._root is not None:
+            for folder, _, names in os.walk(self._root, followlinks=True):
+                for name in names:
+                    path = Path(folder) / name
+                    if path.is_file():
+                        yield path.relative_to(self._root).as_posix(), path.stat().st_size
+            return
+        from pyarrow import fs
+
+        selector = fs.FileSelector(self._prefix, allow_not_found=True, recursive=True)
+        for info in self._fs.get_file_info(selector):
+            if info.type == fs.FileType.File:
+                yield info.path[len(self._prefix) + 1 :], info.size
 
     def write(self, name: str, content: bytes | str) -> None:
         """Writes the whole file, or leaves what was there."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from search_spaces import (
+    augmentation,
+    batchnorm_placement,
     dropout_placement,
     embedding_size,
     embedding_source,
     filter_widths,
+    head_shape,
     l2,
     optimizer,
     rnn_size,
@@ -16,10 +19,13 @@ from search_spaces.space import Space, Suggest, check_known, combine, grid, read
 __all__ = ["SPACES", "Space", "Suggest", "combine", "get_space", "grid", "read", "sample"]
 
 _MODULES = (
+    augmentation,
+    batchnorm_placement,
     dropout_placement,
     embedding_size,
     embedding_source,
     filter_widths,
+    head_shape,
     l2,
     optimizer,
     rnn_size,

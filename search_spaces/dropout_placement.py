@@ -16,14 +16,21 @@ __all__ = ["SPACE"]
 _MAX_RATE = 0.8
 
 
-def _rates(trial: Trial, sites: Sequence[str]) -> dict[str, float]:
-    """A dropout rate for each site; 0 where dropout is not placed."""
+def _rates(trial: Trial, sites: Sequence[str], one_site: str = "site") -> dict[str, float]:
+    """A dropout rate for each site; 0 where dropout is not placed.
+
+    Args:
+        trial: asked for values.
+        sites: in order.
+        one_site: the name by which one site is asked for: another one for other sites, since
+            Optuna wants the same choices by the same name.
+    """
     rates = dict.fromkeys(sites, 0.0)
     placement = trial.suggest_categorical("placement", ["everywhere", "one_site", "free"])
     if placement == "everywhere":
         return dict.fromkeys(sites, trial.suggest_float("rate_everywhere", 0.05, _MAX_RATE))
     if placement == "one_site":
-        site = trial.suggest_categorical("site", list(sites))
+        site = trial.suggest_categorical(one_site, list(sites))
         return rates | {site: trial.suggest_float("rate_one_site", 0.05, _MAX_RATE)}
     for site in sites:
         if trial.suggest_categorical(f"use_{site}", [False, True]):
@@ -57,11 +64,21 @@ def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
     return {f"{site}_dropout": rate for site, rate in _rates(trial, [*sites, "dense"]).items()}
 
 
+def _image_head(trial: Trial, config: Any) -> dict[str, Any]:
+    layers = [f"dense_{i + 1}" for i in range(len(config.hidden_sizes))]
+    rates = _rates(trial, ["input", *layers], f"site_of_{len(layers) + 1}")
+    return {
+        "input_dropout": rates["input"],
+        "dense_dropout": tuple(rates[layer] for layer in layers),
+    }
+
+
 SPACE = Space(
     name="dropout_placement",
     question="Where does dropout go, and at what rate?",
     ask={
         "char_rnn": _char_rnn,
+        "image_head": _image_head,
         "ratings_net": _ratings_net,
         "sentiment": _sentiment,
         "word_vectors": _word_vectors,

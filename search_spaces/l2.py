@@ -43,10 +43,15 @@ def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
     }
 
 
+def _image_head(trial: Trial, config: Any) -> dict[str, Any]:
+    return {"dense_l2": trial.suggest_float("dense_l2", 1e-7, 1e-1, log=True)}
+
+
 SPACE = Space(
     name="l2",
     question="How much L2 should the weights carry?",
     ask={
+        "image_head": _image_head,
         "matrix_factorization": _matrix_factorization,
         "ratings_net": _ratings_net,
         "sentiment": _sentiment,

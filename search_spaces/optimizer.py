@@ -34,7 +34,7 @@ def _word_vectors(trial: Trial, config: Any) -> dict[str, Any]:
 def _text(
     trial: Trial, batch_sizes: list[int], rates: dict[str, tuple[float, float]]
 ) -> dict[str, Any]:
-    rates = {**rates, "sgd": (5e-2, 2.0)}
+    rates = {"sgd": (5e-2, 2.0), **rates}
     rule = trial.suggest_categorical("optimizer", list(rates))
     return {
         "optimizer": rule,
@@ -45,17 +45,15 @@ def _text(
 
 
 _SENTIMENT_RATES = {"adam": (1e-4, 1e-2), "adagrad": (1e-3, 0.1), "sgd": (1e-3, 0.3)}
+_HEAD_RATES = {"adam": (1e-5, 1e-2), "adagrad": (1e-4, 0.1), "sgd": (1e-4, 0.3)}
 
 
 def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
-    rule = trial.suggest_categorical("optimizer", ["adam", "adagrad", "sgd"])
-    low, high = _SENTIMENT_RATES[rule]
-    return {
-        "optimizer": rule,
-        "learning_rate": trial.suggest_float(f"{rule}_learning_rate", low, high, log=True),
-        "schedule": trial.suggest_categorical("schedule", ["constant", "linear", "cosine"]),
-        "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128, 256]),
-    }
+    return _text(trial, [32, 64, 128, 256], _SENTIMENT_RATES)
+
+
+def _image_head(trial: Trial, config: Any) -> dict[str, Any]:
+    return _text(trial, [16, 32, 64, 128, 256], _HEAD_RATES)
 
 
 SPACE = Space(
@@ -63,6 +61,7 @@ SPACE = Space(
     question="Which optimiser, at what learning rate and batch size?",
     ask={
         "char_rnn": _char_rnn,
+        "image_head": _image_head,
         "matrix_factorization": _ratings,
         "ratings_net": _ratings,
         "sentiment": _sentiment,

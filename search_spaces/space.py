@@ -47,30 +47,56 @@ class Space:
     Attributes:
         name: the word on the command line.
         question: the question in words, for help and reports.
-        ask: by trainable, the define-by-run function of a trial and the base configuration (which
+        ask: by trainable, the define-by-run function of a trial and the configuration so far (which
             tells, for instance, how many layers there are to place dropout after).
+        first: whether others depend on what it chooses: in a combination it is asked before them,
+            and their configuration holds its choice.
     """
 
     name: str
     question: str
     ask: Mapping[str, Ask]
+    first: bool = False
 
-    def bind(self, trainable: str, config: Any) -> Suggest:
+    def bind(self, trainable: str, config: Any) -> Bound:
         """The function of a trial alone; raises UserError if the trainable is not covered."""
         if trainable not in self.ask:
             covered = ", ".join(self.ask)
             raise UserError(f"the space '{self.name}' is not for {trainable}; it covers {covered}")
-        ask = self.ask[trainable]
-        return lambda trial: ask(trial, config)
+        return Bound(self.ask[trainable], config, self.first)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A space's function for one trainable, and the configuration that it starts from."""
+
+    ask: Ask
+    config: Any
+    first: bool = False
+
+    def __call__(self, trial: Trial) -> dict[str, Any]:
+        """The fields that the trial's answers give."""
+        return self.ask(trial, self.config)
+
+    def after(self, fields: Mapping[str, Any]) -> Bound:
+        """The same where other spaces have chosen some fields already."""
+        config = type(self.config).create({**self.config.to_dict(), **fields})
+        return Bound(self.ask, config, self.first)
 
 
 def combine(functions: Sequence[Suggest]) -> Suggest:
     """Searches several spaces at once; raises UserError when two of them set the same field."""
+    ordered = sorted(functions, key=lambda each: not getattr(each, "first", False))
 
     def suggest(trial: Trial) -> dict[str, Any]:
         merged: dict[str, Any] = {}
-        for function in functions:
+        shape: dict[str, Any] = {}
+        for function in ordered:
+            if isinstance(function, Bound) and shape:
+                function = function.after(shape)
             fields = function(trial)
+            if getattr(function, "first", False):
+                shape |= fields
             twice = sorted(set(merged) & set(fields))
             if twice:
                 raise UserError(f"two of the spaces set {', '.join(twice)}; search them one by one")

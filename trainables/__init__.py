@@ -14,6 +14,7 @@ __all__ = ["LEARNERS", "get_learner"]
 # By name, where the class is: PyTorch is imported when one is asked for, not to print help.
 LEARNERS: dict[str, str] = {
     "char_rnn": "trainables.char_rnn:CharRNN",
+    "image_head": "trainables.image_head:ImageHead",
     "matrix_factorization": "trainables.matrix_factorization:MatrixFactorization",
     "ratings_net": "trainables.ratings_net:RatingsNet",
     "sentiment": "trainables.sentiment:Sentiment",

@@ -134,8 +134,11 @@ class LearnerTrainable(tune.Trainable):
         if is_better(result[self._metric], than, self._mode):
             self._best = result
             weights = {"model": self._learner.state_dict()["model"]}
-            checkpoint.save(self._folder, BEST, weights, self._header())
-        checkpoint.save(self._folder, LAST, self._learner.state_dict(), self._header())
+            self._save(BEST, weights)
+        self._save(LAST, self._learner.state_dict())
+
+    def _save(self, name: str, state: Mapping[str, Any]) -> None:
+        checkpoint.save(self._folder, name, state, self._header())
 
     def _header(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from data.errors import UserError, nearest
 from trainables.config import Config
 from trainables.embedding import Embedding
 from trainables.optim import TrainingConfig, build_optimizer, learning_rate
+
+if TYPE_CHECKING:
+    from trainables.parallel import Parallel
 
 __all__ = [
     "Dataset",
@@ -94,6 +97,9 @@ class Learner(ABC, Generic[C]):
 
     Attributes of the class: `name` and `summary` for the command line; `config_class`,
     `data_class`; and `metrics`, the validation metrics with "min" or "max", the first the default.
+    `splits` says whether several processes can share a batch: "no"; "rows", for batches that are
+    tuples of tensors with a row an example, and a loss and metrics that are means over them; or
+    "exactly", if besides what is drawn for a row does not depend on the process that it is in.
 
     Args:
         config: the family's configuration.
@@ -106,6 +112,8 @@ class Learner(ABC, Generic[C]):
     config_class: ClassVar[type[TrainingConfig]]
     data_class: ClassVar[type[Config]]
     metrics: ClassVar[Mapping[str, str]]
+    splits: ClassVar[str] = "no"
+    parallel: Parallel | None = None
 
     def __init__(self, config: C, arrays: Mapping[str, Any], device: str = "cpu") -> None:
         self.config = config
@@ -178,6 +186,9 @@ class Learner(ABC, Generic[C]):
         """
         self.epoch += 1
         generator = seed_everything(self.config.seed, self.epoch)
+        if self.parallel is not None and self.splits != "exactly" and self.parallel.rank:
+            # What is dropped from other rows is drawn anew; the order of rows stays common to all.
+            seed_everything(self.config.seed, self.epoch, self.parallel.rank)
         self.on_epoch_start(self.epoch)
         result = {
             "epoch": self.epoch,
@@ -202,14 +213,23 @@ class Learner(ABC, Generic[C]):
                 group["lr"] = rate * group["scale"]
             self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-                loss = self.loss(batch)
+                loss = self.loss(batch) if self.parallel is None else self._share(batch)
             loss.backward()
+            if self.parallel is not None:
+                self.parallel.sum_gradients(self.model)
             self._add_penalties()
             self.limit_gradients()
             self.optimizer.step()
             # Summed on the device: asking for a number each step would wait for the GPU.
             total += loss.detach()
+        if self.parallel is not None:
+            total = self.parallel.sum(total)
         return float(total) / steps
+
+    def _share(self, batch: Any) -> Tensor:
+        """What this worker's rows add to the loss of a whole batch."""
+        part, share = self.split(batch)
+        return self.loss(part) * share if share else self.empty_loss(part) * 0.0
 
     @torch.no_grad()
     def _add_penalties(self) -> None:
@@ -219,6 +239,30 @@ class Learner(ABC, Generic[C]):
                 parameter.grad.addcmul_(parameter, strength, value=2.0)
             else:
                 parameter.grad.add_(parameter, alpha=2.0 * strength)
+
+    def train_in_parallel(self, parallel: Parallel) -> None:
+        """Makes this learner one of several that train one model; all must be in the same state.
+
+        Raises:
+            UserError: the family's batches cannot be shared.
+        """
+        if self.splits == "no":
+            raise UserError(f"{self.name} trains in one process only; leave --workers out")
+        self.parallel = parallel
+        self.on_split()
+
+    def on_split(self) -> None:
+        """A hook for families whose layers look at whole batches."""
+
+    def split(self, batch: Any) -> tuple[Any, float]:
+        """This worker's rows of a batch, and their share of it."""
+        assert self.parallel is not None
+        return self.parallel.split(batch)
+
+    def empty_loss(self, batch: Any) -> Tensor:
+        """A scalar with a gradient for every weight, where a worker has no row of a batch."""
+        weights = [p.sum() for p in self.model.parameters() if p.requires_grad]
+        return torch.stack(weights).sum()
 
     def on_epoch_start(self, epoch: int) -> None:
         """A hook for families whose training changes with the epoch."""
@@ -245,7 +289,26 @@ class Learner(ABC, Generic[C]):
         """Metrics on the validation set, named `val_…`."""
         self.model.eval()
         with torch.inference_mode():
-            return self.evaluate(self.data, "val")
+            if self.parallel is None:
+                return self.evaluate(self.data, "val")
+            return self._evaluate_share(self.parallel)
+
+    def _evaluate_share(self, parallel: Parallel) -> dict[str, float]:
+        """Metrics on this worker's rows, averaged over the workers by their rows."""
+        columns = {k: v for k, v in self.data.items() if k.startswith("val_")}
+        total = len(columns["val_labels"])
+        own = parallel.own(total)
+        share = (own.stop - own.start) / total
+        names = sorted(self.metrics)
+        sums = torch.zeros(len(names), dtype=torch.float64, device=self.device)
+        if share:
+            found = self.evaluate(self.data | {k: v[own] for k, v in columns.items()}, "val")
+            sums += (
+                torch.tensor([found[name] for name in names], dtype=torch.float64).to(sums) * share
+            )
+        # Shares of a sum round differently from the whole: equal accuracies are to stay equal.
+        means = (round(mean, 12) for mean in parallel.sum(sums).tolist())
+        return dict(zip(names, means, strict=True))
 
     def test(self, arrays: Mapping[str, Any]) -> dict[str, float]:
         """Metrics on `Dataset.test`, named `test_…`. Only `confirm` and `train --test` call it."""

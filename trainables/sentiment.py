@@ -41,6 +41,7 @@ class Sentiment(Learner[SentimentConfig]):
     config_class = SentimentConfig
     data_class: ClassVar[type[Config]] = SentimentData
     metrics: ClassVar[Mapping[str, str]] = {"val_accuracy": "max", "val_loss": "min"}
+    splits: ClassVar[str] = "rows"
 
     model: SentimentNet
 

@@ -134,6 +134,12 @@ def tune(
 
 def train(
     task: Annotated[str, typer.Argument(help="What to train; `raysweep list` shows all.")],
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Processes that share every batch; each has the --cpus and --gpus.", min=1
+        ),
+    ] = 1,
     epochs: Epochs = None,
     settings: Settings = None,
     seed: Seed = 0,
@@ -150,6 +156,9 @@ def train(
 ) -> None:
     """Train one configuration. The same command again resumes it.
 
+    With --workers N as many processes train one model: each takes its rows of every batch, and the
+    batch size stays that of the whole batch.
+
     Example: raysweep train matrix_factorization --set num_factors=64 --set embedding_l2=0.05
     """
     from cluster.request import SearchRequest
@@ -163,7 +172,7 @@ def train(
         cpus=cpus,
         gpus=gpus,
     )
-    _run(request, name, storage, address, json, None, None)
+    _run(request, name, storage, address, json, None, None, workers)
 
 
 def confirm(
@@ -224,7 +233,9 @@ def _run(
     as_json: bool,
     max_concurrent: int | None,
     time_budget: float | None,
+    workers: int = 1,
 ) -> None:
+    from cluster.data_parallel import run_data_parallel
     from cluster.present import print_search
     from cluster.runs import check_name
     from cluster.search import run_search
@@ -232,14 +243,18 @@ def _run(
 
     request = request.checked()
     storage = Storage(root) / check_name(name or request.default_name())
-    result: SearchResult = run_search(
-        request,
-        storage,
-        address=address,
-        max_concurrent=max_concurrent,
-        time_budget=time_budget,
-        quiet=as_json,
-    )
+    result: SearchResult
+    if workers > 1:
+        result = run_data_parallel(request, storage, workers, address=address, quiet=as_json)
+    else:
+        result = run_search(
+            request,
+            storage,
+            address=address,
+            max_concurrent=max_concurrent,
+            time_budget=time_budget,
+            quiet=as_json,
+        )
     print_search(request, result, as_json=as_json)
     if result.interrupted:
         raise typer.Exit(130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +15,10 @@ import pandas as pd
 import pytest
 import ray
 
+from data.shards import Rows, Shard, ShardIndex, write_shard
+from data.storage import Storage
 from trainables import LEARNERS, get_learner
+from trainables.image_config import ImageFeaturesData
 from trainables.learner import Dataset, Learner
 from trainables.ratings import RatingsData
 from trainables.sentiment_config import SentimentData
@@ -22,6 +26,7 @@ from trainables.sequences import SequenceConfig, WordsConfig
 
 NUM_USERS, NUM_ITEMS, NUM_RATINGS, RANK = 40, 25, 500, 3
 NUM_TEXTS = 450
+FEATURE_SHAPE = (6, 2, 2)
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +97,59 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def write_features(
+    folder: Path, splits: dict[str, int], variants: tuple[int, ...] = (0,), seed: int = 5
+) -> Path:
+    """Shards of 40 images of three classes, whose mean shows in noise, with variants of each."""
+    means = np.random.default_rng(5).normal(size=(3, *FEATURE_SHAPE))
+    rng = np.random.default_rng(seed)
+    storage, shards = Storage(folder), []
+    for split, images in splits.items():
+        for start in range(0, images, 40):
+            names = [f"{split}/{k:04d}.jpg" for k in range(start, min(start + 40, images))]
+            count = len(names) * len(variants)
+            classes = rng.permutation(np.arange(len(names)) % 3)
+            labels = np.repeat(classes, len(variants)).astype(np.int32)
+            noise = rng.normal(size=(count, *FEATURE_SHAPE)) * 1.5
+            sizes = rng.integers(50, 500, size=(2, len(names))).repeat(len(variants), 1)
+            rows = Rows(
+                features=np.maximum(means[labels] + noise, 0).astype(np.float16),
+                labels=labels,
+                heights=sizes[0].astype(np.int32),
+                widths=sizes[1].astype(np.int32),
+                ids=[name for name in names for _ in variants],
+                variants=np.tile(np.array(variants, np.int16), len(names)),
+            )
+            shards.append(Shard(name=f"{split}-{start:05d}.parquet", split=split, rows=count))
+            write_shard(storage, shards[-1].name, rows, split)
+    index = ShardIndex(
+        backbone="tiny",
+        weights="random",
+        weights_hash="0",
+        preprocessing={"resize": {"size": 8}, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]},
+        augmentation={"flip": True} if -1 in variants else {},
+        feature_shape=FEATURE_SHAPE,
+        classes=("ant", "bee", "cat"),
+        counts={split: images * len(variants) for split, images in splits.items()},
+        shards=tuple(shards),
+        complete=True,
+    )
+    index.write(storage)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_features() -> Callable[..., Path]:
+    """Writes a folder of features; see `write_features`."""
+    return write_features
+
+
+@pytest.fixture(scope="session")
+def features_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("features")
+    return write_features(folder, {"train": 200, "valid": 60}, variants=(0, -1, 1))
+
+
 def _load(learner: type[Learner[Any]], paths: dict[type[Any], Path]) -> Dataset:
     if learner.data_class not in paths:
         raise NotImplementedError(f"teach tests/unit/conftest.py tiny data for {learner.name}")
@@ -119,9 +177,11 @@ def learner_class(request: pytest.FixtureRequest) -> type[Learner[Any]]:
 
 
 @pytest.fixture
-def tiny_paths(ratings_csv: Path, texts_csv: Path, text_file: Path) -> dict[type[Any], Path]:
+def tiny_paths(
+    ratings_csv: Path, texts_csv: Path, text_file: Path, features_folder: Path
+) -> dict[type[Any], Path]:
     texts = {SentimentData: texts_csv, SequenceConfig: text_file, WordsConfig: text_file}
-    return {RatingsData: ratings_csv, **texts}
+    return {RatingsData: ratings_csv, ImageFeaturesData: features_folder, **texts}
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ MISTAKES = {
     "unknown trainable": (["tune", "matrix_factorisation", "l2"], "matrix_factorization"),
     "unknown space": (
         ["tune", "matrix_factorization", "l3"],
-        "known: dropout_placement, embedding_size, ",
+        "known: augmentation, batchnorm_placement, ",
     ),
     "space of another trainable": (
         ["tune", "matrix_factorization", "dropout_placement"],

@@ -24,6 +24,7 @@ MAX_POINTS = 1000
 # Base configurations besides the default: some spaces look at them.
 BASES: dict[str, list[dict[str, Any]]] = {
     "char_rnn": [{"num_layers": 2}],
+    "image_head": [{"hidden_sizes": "32,16", "dense_dropout": "0.1,0.2"}, {"hidden_sizes": ""}],
     "word_vectors": [{"task": "skip_gram"}],
     "matrix_factorization": [
         {"l2_on": "table"},
@@ -238,6 +239,27 @@ def test_combined_spaces_set_the_fields_of_all() -> None:
     assert set(sample(combine([one, two]), 0)[1]) == {"a", "b"}
     assert len(list(grid(combine([one, two])))) == 6
     assert list(grid(combine([]))) == [({}, {})]
+
+
+def test_a_space_that_comes_first_shapes_what_the_others_ask() -> None:
+    config = get_learner("image_head").config_class()
+    spaces = [get_space(n).bind("image_head", config) for n in ("dropout_placement", "head_shape")]
+    layers = set()
+    for suggest in (combine(spaces), combine(spaces[::-1])):
+        for seed in range(60):
+            params, fields = sample(suggest, seed)
+            assert len(fields["dense_dropout"]) == len(fields["hidden_sizes"])
+            assert params["num_layers"] == len(fields["hidden_sizes"])
+            accepted(config, fields)
+            layers.add(params["num_layers"])
+    assert layers == {0, 1, 2, 3}
+
+
+def test_rates_for_each_layer_and_a_searched_number_of_layers_are_refused() -> None:
+    values = {"hidden_sizes": "8,8", "dense_dropout": "0.1,0.2"}
+    config = get_learner("image_head").config_class.create(values)
+    with pytest.raises(UserError, match="dense_dropout has a value for each layer"):
+        sample(get_space("head_shape").bind("image_head", config), 0)
 
 
 def conditional(trial: Trial) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""One command at a time on a folder of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from data.errors import UserError
+from data.storage import Storage
+
+__all__ = ["exclusive"]
+
+
+@contextlib.contextmanager
+def exclusive(storage: Storage, what: str, mend: str) -> Iterator[None]:
+    """Keeps two commands from writing to one local folder at a time.
+
+    Args:
+        storage: the folder; for one in an object store nothing happens.
+        what: the folder in words, for messages.
+        mend: what to do other than to wait.
+
+    Raises:
+        UserError: another process has it, or it cannot be written.
+    """
+    if storage.local is None:
+        yield
+        return
+    from filelock import FileLock, Timeout
+
+    try:
+        storage.local.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(storage.local / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"{what} is under way in another process; wait for it, stop it, or {mend}"
+        ) from None
+    except OSError as error:
+        raise UserError(f"the folder of {what} cannot be written: {error}") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,156 @@
+"""Training features read from their shards while a model trains, for what exceeds memory.
+
+Each epoch takes the shards in a new order, a group of them at a time, and shuffles the rows of a
+group: one buffer in memory, another being read meanwhile. The order of rows depends on the seed
+alone and not on the number of workers: each worker reads its share of a group's shards, and of
+every batch it gets the rows that lie there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.shards import Shard, read_shard
+from data.storage import Storage
+
+__all__ = ["FeatureStream", "StreamBatch"]
+
+
+@dataclass(frozen=True)
+class StreamBatch:
+    """This worker's rows of a batch, m of them.
+
+    Attributes:
+        features: float16 [m, *shape].
+        rows: their numbers in the training set, int64 [m].
+        places: their places in the whole batch, int64 [m].
+        total: rows of the whole batch.
+    """
+
+    features: np.ndarray
+    rows: np.ndarray
+    places: np.ndarray
+    total: int
+
+
+@dataclass(frozen=True)
+class FeatureStream:
+    """Where the rows of a training set lie; row numbers count through the shards in order.
+
+    Attributes:
+        uri: folder of the shards.
+        shape: of one row's features.
+        shards: the shards in order.
+        kept: for each shard the rows of it that are training rows, int64.
+        buffer: rows of a group, at least.
+    """
+
+    uri: str
+    shape: tuple[int, ...]
+    shards: Sequence[Shard]
+    kept: Sequence[np.ndarray]
+    buffer: int
+
+    def batches(
+        self, seed: int, wanted: np.ndarray, batch_size: int, rank: int = 0, workers: int = 1
+    ) -> Iterator[StreamBatch]:
+        """One epoch.
+
+        Args:
+            seed: of the order.
+            wanted: whether each training row takes part in this epoch, bool [n].
+            batch_size: rows of a whole batch; the last one may be smaller.
+            rank: this worker's number.
+            workers: how many there are.
+
+        Yields:
+            As many batches on every worker; one without a row of this worker has m = 0.
+        """
+        rng = np.random.default_rng(seed)
+        groups = self._groups(rng.permutation(len(self.shards)))
+        waiting = _Waiting.empty(self.shape)
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(self._read, groups[0], wanted, rank, workers)
+            for number in range(len(groups)):
+                group = coming.result()
+                if number + 1 < len(groups):
+                    coming = reader.submit(self._read, groups[number + 1], wanted, rank, workers)
+                waiting = waiting.followed_by(group, rng.permutation(len(group.rows)))
+                last = number + 1 == len(groups)
+                start = 0
+                while len(waiting.rows) - start >= (1 if last else batch_size):
+                    yield waiting.batch(start, start + batch_size)
+                    start += batch_size
+                waiting = waiting.rest(start)
+
+    def _groups(self, order: np.ndarray) -> list[list[int]]:
+        groups: list[list[int]] = [[]]
+        count = 0
+        for number in order.tolist():
+            if count >= self.buffer:
+                groups.append([])
+                count = 0
+            groups[-1].append(number)
+            count += len(self.kept[number])
+        return groups
+
+    def _read(self, group: list[int], wanted: np.ndarray, rank: int, workers: int) -> _Waiting:
+        """The wanted rows of a group, with the features of this worker's shards."""
+        starts = np.cumsum([0, *map(len, self.kept)])
+        storage = Storage(self.uri)
+        rows, own, features = [], [], []
+        for place, number in enumerate(group):
+            numbers = np.arange(starts[number], starts[number + 1])
+            chosen = wanted[numbers]
+            rows.append(numbers[chosen])
+            mine = place % workers == rank
+            own.append(np.full(len(rows[-1]), mine))
+            if mine and chosen.any():
+                values = read_shard(storage, self.shards[number], self.shape).features
+                features.append(values[self.kept[number][chosen]])
+        shape = (0, *self.shape)
+        values = np.concatenate(features) if features else np.empty(shape, np.float16)
+        here = np.concatenate(own)
+        where = np.where(here, np.cumsum(here) - 1, -1)
+        return _Waiting(np.concatenate(rows), where, values)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """Rows in order: their numbers, where their features are here (-1: nowhere), the features."""
+
+    rows: np.ndarray
+    where: np.ndarray
+    features: np.ndarray
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> _Waiting:
+        nothing = np.empty(0, np.int64)
+        return cls(nothing, nothing, np.empty((0, *shape), np.float16))
+
+    def followed_by(self, group: _Waiting, order: np.ndarray) -> _Waiting:
+        moved = np.where(group.where < 0, -1, group.where + len(self.features))
+        features = group.features
+        if len(self.features):
+            features = np.concatenate([self.features, features])
+        return _Waiting(
+            np.concatenate([self.rows, group.rows[order]]),
+            np.concatenate([self.where, moved[order]]),
+            features,
+        )
+
+    def batch(self, start: int, end: int) -> StreamBatch:
+        where = self.where[start:end]
+        places = np.flatnonzero(where >= 0)
+        rows = self.rows[start:end][places]
+        return StreamBatch(self.features[where[places]], rows, places, len(where))
+
+    def rest(self, start: int) -> _Waiting:
+        where = self.where[start:]
+        here = where >= 0
+        renumbered = np.where(here, np.cumsum(here) - 1, -1)
+        return _Waiting(self.rows[start:], renumbered, self.features[where[here]])

@@ -1,0 +1,176 @@
+"""`raysweep features` under real Ray: killed in its middle, twice, every image is there once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from data.shards import read_split
+
+pytestmark = pytest.mark.timeout(240)
+
+_NUM_IMAGES = {"train": 150, "valid": 10}
+_SIZE = 96
+_COMMAND = ["--backbone", "timm/test_efficientnet", "--weights", "random", "--size", str(_SIZE)]
+_COMMAND += ["--shard-rows", "2", "--json"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left_behind() -> Iterator[None]:
+    yield
+    for process in psutil.Process().children(recursive=True):
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of noise, all different, and three files that are none."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for split, count in _NUM_IMAGES.items():
+        for number in range(count):
+            path = folder / split / "ab"[number % 2] / f"{number:03}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = rng.integers(0, 256, (12, 12 + number % 5, 3), dtype=np.uint8)
+            Image.fromarray(noise).resize((160, 120)).save(path)
+    (folder / "train/a/empty.jpg").write_bytes(b"")
+    (folder / "train/a/text.jpg").write_text("no image")
+    whole = (folder / "train/a/000.jpg").read_bytes()
+    (folder / "train/b/cut.jpg").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def start(images: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "cluster.cli", "features", str(images), str(out)]
+    return subprocess.Popen(
+        [*command, *_COMMAND, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> dict[str, object]:
+    output, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors.decode()
+    return dict(json.loads(output))
+
+
+def shards(out: Path) -> set[str]:
+    return {path.name for path in out.glob("*.parquet")}
+
+
+def wait_for_shards(out: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(3000):
+        if len(shards(out)) >= count:
+            return
+        assert process.poll() is None, "the job ended before the fault"
+        time.sleep(0.02)
+    raise AssertionError("the job did not get going")
+
+
+def written(out: Path) -> dict[str, int]:
+    return {name: (out / name).stat().st_mtime_ns for name in shards(out)}
+
+
+def _kill_a_backbone(process: subprocess.Popen[bytes]) -> None:
+    children = psutil.Process(process.pid).children(recursive=True)
+    workers = [c for c in children if "MapWorker" in " ".join(c.cmdline()[:1])]
+    assert workers, "no backbone is at work"
+    workers[0].kill()
+
+
+@pytest.fixture(scope="module")
+def features(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features whose command was killed twice, and in its third run a worker, too."""
+    out = tmp_path_factory.mktemp("features") / "out"
+    before: dict[str, int] = {}
+    for count in (4, 16):
+        process = start(images, out)
+        wait_for_shards(out, count, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert before.items() <= written(out).items(), "what was finished is not made again"
+        before = written(out)
+    process = start(images, out)
+    wait_for_shards(out, len(before) + 4, process)
+    _kill_a_backbone(process)
+    answer = finish(process)
+    assert before.items() <= written(out).items()
+    assert answer["rows"] == _NUM_IMAGES
+    assert answer["quarantined"] == 3
+    assert 0 < int(str(answer["images_done_now"])) < sum(_NUM_IMAGES.values())
+    return out
+
+
+def test_every_image_is_there_once(features: Path) -> None:
+    for split, count in _NUM_IMAGES.items():
+        expected = [f"{split}/{'ab'[n % 2]}/{n:03}.jpg" for n in range(count)]
+        assert sorted(read_split(str(features), split).ids) == sorted(expected)
+
+
+def test_files_that_are_no_images_are_listed_with_the_reason(features: Path) -> None:
+    lines = (features / "quarantine.jsonl").read_text().splitlines()
+    reasons = {entry["id"]: entry["reason"] for entry in map(json.loads, lines)}
+    assert set(reasons) == {"train/a/empty.jpg", "train/a/text.jpg", "train/b/cut.jpg"}
+    assert reasons["train/a/empty.jpg"] == "empty file"
+    assert "no image" in reasons["train/a/text.jpg"]
+    assert "truncated" in reasons["train/b/cut.jpg"].lower()
+
+
+def test_the_features_are_the_networks_own(features: Path, images: Path) -> None:
+    import torch
+
+    from data.backbones import load_backbone, normalised
+    from data.images import decode
+
+    backbone = load_backbone("timm/test_efficientnet", "random", size=_SIZE)
+    resize = backbone.preprocessing.resize
+    for split in _NUM_IMAGES:
+        rows = read_split(str(features), split)
+        pixels = [decode((images / name).read_bytes(), resize)[0] for name in rows.ids]
+        values = torch.from_numpy(np.stack(pixels))
+        with torch.inference_mode():
+            expected = backbone.body(
+                normalised(values, backbone.preprocessing, torch.float32)
+            ).numpy()
+        assert np.abs(expected).max() > 0.01
+        assert np.abs(rows.features - expected).max() < 0.03 * np.abs(expected).max(), "bfloat16"
+
+
+def test_a_changed_setting_is_refused_with_the_difference(features: Path, images: Path) -> None:
+    process = start(images, features, "--resize", "squash", "--seed", "3")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert b"preprocessing.resize.mode: crop there, squash now" in errors
+    assert b"weights_hash" in errors, "the seed is that of the random weights"
+    assert b"Traceback" not in errors
+
+
+def test_the_same_command_again_does_nothing(features: Path, images: Path) -> None:
+    before = written(features)
+    assert finish(start(images, features))["images_done_now"] == 0
+    assert written(features) == before
+
+
+def test_ctrl_c_says_how_to_go_on(images: Path, tmp_path: Path) -> None:
+    process = start(images, tmp_path / "out")
+    wait_for_shards(tmp_path / "out", 2, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    assert b"the same command goes on" in errors
+    assert b"Traceback" not in errors
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive, "Ctrl-C leaves no process behind"
