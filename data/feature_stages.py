@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from data.backbones import Preprocessing, normalised
+from data.errors import UserError
 from data.shards import Rows, write_shard
 from data.storage import Storage
 
@@ -109,7 +110,10 @@ class BackboneStage:
             {"id": str(batch["id"][n]), "reason": str(batch["reason"][n])}
             for n in np.flatnonzero(batch["reason"] != "")
         ]
-        write_shard(self._storage, name, rows, split, {"key": self._key, "quarantined": bad})
+        try:
+            write_shard(self._storage, name, rows, split, {"key": self._key, "quarantined": bad})
+        except ValueError as error:
+            raise UserError(f"{error}; use other weights or another network") from None
         written = time.perf_counter()
         if self._device.type == "cpu":  # one call at a time: writing is work, too
             self._idle_since = written
