@@ -63,6 +63,7 @@ class BackboneStage:
         uri: the folder of features.
         key: of the job.
         variants: of the images of each split.
+        device: `cpu` or `cuda`; a process may see GPUs that are not its own.
     """
 
     def __init__(
@@ -74,8 +75,9 @@ class BackboneStage:
         uri: str,
         key: str,
         variants: Mapping[str, tuple[int, ...]],
+        device: str = "cpu",
     ) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(device)
         self._body = body.to(self._device).eval()
         self._preprocessing, self._dtype, self._threads = preprocessing, dtype, threads
         self._storage, self._key, self._variants = Storage(uri), key, variants

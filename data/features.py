@@ -169,6 +169,7 @@ def make_features(
                 "uri": job.storage.uri,
                 "key": job.key,
                 "variants": variants,
+                "device": "cuda" if workers.gpus else "cpu",
             },
         )
         with _plain_errors():
