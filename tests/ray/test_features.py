@@ -74,7 +74,8 @@ def wait_for_shards(out: Path, count: int, process: subprocess.Popen[bytes]) -> 
     for _ in range(3000):
         if len(shards(out)) >= count:
             return
-        assert process.poll() is None, "the job ended before the fault"
+        if process.poll() is not None:
+            raise AssertionError(process.communicate()[1].decode() or "it ended before the fault")
         time.sleep(0.02)
     raise AssertionError("the job did not get going")
 
