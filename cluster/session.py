@@ -41,7 +41,8 @@ def ray_session(
         return
     try:
         ray.init(**_init_arguments(address, num_cpus, num_gpus))
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises the plain class when a busy machine starts it too late
+        ray.shutdown()
         where = f"at {address}" if address else "on this machine"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(

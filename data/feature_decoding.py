@@ -6,6 +6,7 @@ Tasks of this stage never import PyTorch, which keeps their processes quick to s
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -106,6 +107,11 @@ def _read(storage: Storage, name: str) -> bytes:
         try:
             return read_image(storage, name)
         except (FileNotFoundError, IsADirectoryError):
+            if storage.local is not None and not storage.local.is_dir():
+                raise UserError(
+                    f"{socket.gethostname()} has no folder {storage.uri}; put the images where all "
+                    "machines of the cluster see them, or into an object store"
+                ) from None
             raise BadImage("no such file") from None
         except PermissionError:
             raise BadImage("reading it is not allowed") from None

@@ -263,7 +263,13 @@ def finish(job: FeatureJob) -> ShardIndex:
     from concurrent.futures import ThreadPoolExecutor
 
     def footer(part: Part) -> tuple[int, dict[str, Any]]:
-        return read_metadata(job.storage, part.name)
+        try:
+            return read_metadata(job.storage, part.name)
+        except FileNotFoundError:
+            raise UserError(
+                f"{job.storage.uri}/{part.name} is missing; the same command makes it. If workers "
+                "on other machines wrote it, name a folder that all see, or an object store"
+            ) from None
 
     shards, bad, counts = [], [], dict.fromkeys(sorted(set(job.images.splits)), 0)
     with ThreadPoolExecutor(16) as pool:

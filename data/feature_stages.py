@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from data.backbones import Preprocessing, normalised
+from data.errors import UserError
 from data.shards import Rows, write_shard
 from data.storage import Storage
 
@@ -62,6 +63,7 @@ class BackboneStage:
         uri: the folder of features.
         key: of the job.
         variants: of the images of each split.
+        device: `cpu` or `cuda`; a process may see GPUs that are not its own.
     """
 
     def __init__(
@@ -73,8 +75,9 @@ class BackboneStage:
         uri: str,
         key: str,
         variants: Mapping[str, tuple[int, ...]],
+        device: str = "cpu",
     ) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(device)
         self._body = body.to(self._device).eval()
         self._preprocessing, self._dtype, self._threads = preprocessing, dtype, threads
         self._storage, self._key, self._variants = Storage(uri), key, variants
@@ -109,7 +112,10 @@ class BackboneStage:
             {"id": str(batch["id"][n]), "reason": str(batch["reason"][n])}
             for n in np.flatnonzero(batch["reason"] != "")
         ]
-        write_shard(self._storage, name, rows, split, {"key": self._key, "quarantined": bad})
+        try:
+            write_shard(self._storage, name, rows, split, {"key": self._key, "quarantined": bad})
+        except ValueError as error:
+            raise UserError(f"{error}; use other weights or another network") from None
         written = time.perf_counter()
         if self._device.type == "cpu":  # one call at a time: writing is work, too
             self._idle_since = written

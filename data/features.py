@@ -11,6 +11,7 @@ leaves parts undone, which its next run makes.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -126,7 +127,7 @@ def make_features(
     context.execution_options.resource_limits = context.execution_options.resource_limits.copy(
         object_store_memory=_object_store_bytes(job, workers)
     )
-    body = backbone.body.to(_dtype(job)).to(memory_format=torch.channels_last)
+    body = copy.deepcopy(backbone.body).to(_dtype(job)).to(memory_format=torch.channels_last)
     variants = {part.split: part.variants for part in job.parts}
     with DataContext.current(context):
         dataset = ray.data.from_arrow([_table(job, part) for part in job.pending])
@@ -168,6 +169,7 @@ def make_features(
                 "uri": job.storage.uri,
                 "key": job.key,
                 "variants": variants,
+                "device": "cuda" if workers.gpus else "cpu",
             },
         )
         with _plain_errors():

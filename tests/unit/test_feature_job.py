@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from cluster.feature_run import Tally, _Line, run_features
 from data.augment import Augmentation
 from data.backbones import Backbone, Preprocessing
 from data.errors import UserError
 from data.feature_decoding import decode_part
 from data.feature_job import FeatureJob, FeatureRequest, finish, open_job
-from data.feature_stages import BackboneStage
+from data.feature_stages import BackboneStage, PartDone
 from data.features import plan_workers
 from data.image_lists import list_images
 from data.images import Resize
@@ -132,7 +133,7 @@ def test_a_job_goes_on_where_it_was_left(images: Path, tmp_path: Path) -> None:
     make(whole)
     made = make(job_of(images, out), 2)
     (out / ".train-00003.parquet.abcd").write_bytes(b"half a shard of a killed process")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match=r"parquet is missing; the same command makes it"):
         finish(job_of(images, out))
     assert not ShardIndex.read(Storage(out), complete=False).complete
     rest = job_of(images, out)
@@ -219,6 +220,52 @@ def test_splits_to_augment_can_be_named(images: Path, tmp_path: Path) -> None:
 def test_wrong_requests_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         FeatureRequest(images="x", **fields)
+
+
+def test_a_machine_without_the_folder_quarantines_nothing(images: Path, tmp_path: Path) -> None:
+    job = job_of(images, tmp_path / "out")
+    (images / "train/a/00.png").unlink()
+    make(job)
+    assert finish(job).num_quarantined == 3, "one file was removed meanwhile"
+    job = job_of(images, tmp_path / "other")
+    shutil.rmtree(images)
+    with pytest.raises(UserError, match="has no folder"):
+        make(job)
+
+
+def test_features_beyond_half_precision_are_refused(images: Path, tmp_path: Path) -> None:
+    job = job_of(images, tmp_path / "out")
+    large = replace(job.preprocessing, std=(1e-6,) * 3)
+    with pytest.raises(UserError, match="too large for float16; use other weights"):
+        make(replace(job, preprocessing=large))
+
+
+def test_the_progress_line_says_how_far_how_fast_and_what_limits() -> None:
+    tally, line = Tally(), _Line(100, 10, quiet=True)
+    for number, (wait, busy) in enumerate([(0.0, 1.0), (4.0, 1.0)]):
+        tally.add(
+            PartDone(
+                name="",
+                images=20,
+                quarantined=number,
+                decode_s=1.0,
+                wait_s=wait,
+                backbone_s=busy,
+                write_s=0.1,
+                processor_s=1.0,
+                started=100.0 + 5 * number,
+                ended=105.0 + 5 * number,
+            )
+        )
+        text = line.text(tally)
+        assert ("bottleneck: backbone" in text) == (number == 0)
+    assert "50/100 images (50%) · 4.0 images/s · about 0:12 left" in text
+    assert "bottleneck: reading and decoding · 1 unreadable" in text
+
+
+def test_features_among_the_images_are_refused(images: Path) -> None:
+    with pytest.raises(UserError, match="lies within that of the images"):
+        run_features(FeatureRequest(images=str(images)), str(images / "features"), quiet=True)
 
 
 def test_cut_parts_are_a_defect_that_is_noticed(images: Path, tmp_path: Path) -> None:

@@ -128,6 +128,20 @@ def test_vectors_are_rows_too(tmp_path: Path) -> None:
     assert equal(read_split(str(tmp_path), "all"), rows)
 
 
+def test_shards_lie_in_an_object_store_too(folder: Path) -> None:
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    uri = f"fsspec+memory://{folder.name}"
+    storage = Storage(uri)
+    try:
+        write_shard(storage, "all-0.parquet", rows_of(5), "all", {"key": 1})
+        index_of([Shard(name="all-0.parquet", split="all", rows=5)]).write(storage)
+        assert equal(read_split(uri, "all"), rows_of(5))
+        assert read_metadata(storage, "all-0.parquet") == (5, {"key": 1})
+        assert dict(storage.files()).keys() == {"all-0.parquet", "index.json"}
+    finally:
+        store.rm(f"/{folder.name}", recursive=True)
+
+
 def test_what_is_wrong_is_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no split 'valdi'; did you mean 'valid'"):
         read_split(str(folder), "valdi")
