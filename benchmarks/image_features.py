@@ -48,7 +48,7 @@ from benchmarks.memory_growth import MemoryWatch
 from data.sources import fetch
 
 _BARE, _LOOP, _MEMORY = 0.85, 3.0, 1.10
-_BATCH = 16
+_BATCH = 8
 _SIZE = 224
 
 

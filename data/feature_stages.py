@@ -21,7 +21,7 @@ from data.storage import Storage
 
 __all__ = ["BackboneStage", "PartDone"]
 
-_BATCH = {"cpu": 16, "cuda": 64}
+_BATCH = {"cpu": 8, "cuda": 64}
 
 
 @dataclass(frozen=True, kw_only=True)
