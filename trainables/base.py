@@ -185,5 +185,6 @@ def load_best(
     state, header = checkpoint.load(folder, name)
     learner = learner_class(learner_class.config_class.create(header["config"]), arrays)
     learner.model.load_state_dict(state["model"])
-    learner.epoch = int(header["history"][-1]["epoch"])
+    reached = header["best"] if name == BEST else header["history"][-1]
+    learner.epoch = int(reached["epoch"])
     return learner

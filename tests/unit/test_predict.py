@@ -149,7 +149,7 @@ def test_people_read_class_probability_and_words(reviews: Any, ask: Ask) -> None
     assert lines[2].split() == ["word", "moved", "it", "by", "good", "without", "it"]
     word, effect, points, without = lines[3].split()
     assert (word, effect[0], points, without[-1]) == ("lovely", "+", "points", "%")
-    assert f"×{LENGTH - 2} (rare)" in output
+    assert f"×{LENGTH - 2} (rare)" in ask(reviews, text, "--top", "3")[1]
     assert "other words, which moved it less: 1" in output
     assert f"only the last {LENGTH} of the text's {LENGTH + 2} words" in output
     assert f"does not know: {LENGTH - 2} of {LENGTH};" in output
