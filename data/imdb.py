@@ -32,6 +32,9 @@ __all__ = ["CLASS_NAMES", "load"]
 CLASS_NAMES = ("neg", "pos")
 _SPLITS = ("train", "test")
 _REVIEW = re.compile(r"(?:^|/)(train|test)/(neg|pos)/([^/.][^/]*\.txt)$")
+# Reviews of a film have neighbouring numbers, and a film has at most 30 of them: a block of more is
+# cut off from others at its two ends only.
+_BLOCKS = {"random": 1, "films": 100}
 _VERSION = 1  # of what the cache holds; to be raised with any change of words or order
 _Review = tuple[str, int, str, str]  # split, label, file name, text
 
@@ -42,6 +45,7 @@ def load(
     vocabulary_size: int = 5000,
     length: int = 500,
     validation: float = 0.1,
+    split: str = "random",
     split_seed: int = 0,
     progress: bool = True,
 ) -> TextData:
@@ -56,6 +60,8 @@ def load(
         vocabulary_size: Number of ids, that of padding and of rare words included, at least 3.
         length: Words of a review that are kept, from its end; shorter reviews are padded in front.
         validation: Share of the training set that becomes the validation set, between 0 and 1.
+        split: `random`, or `films`: blocks of 100 reviews that stand side by side, so that few
+            films have reviews in both sets, as none has in training and test set.
         split_seed: Seed of that choice, 0 or more.
         progress: Whether to show progress on standard error.
 
@@ -72,7 +78,7 @@ def load(
     trained = np.arange(num_train)
     vocabulary = Vocabulary.build(corpus.words, corpus.counts(trained), vocabulary_size)
     fractions = (1 - validation, validation)
-    parts = stratified_split(labels[:num_train], fractions, split_seed)
+    parts = stratified_split(labels[:num_train], fractions, split_seed, _BLOCKS[split])
     sets = (*parts, np.arange(num_train, len(labels)))
     train, held_out, test = encode_sets(corpus, labels, vocabulary, length, sets)
     return TextData(

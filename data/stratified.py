@@ -12,7 +12,9 @@ from data.errors import UserError
 __all__ = ["check_fractions", "stratified_split"]
 
 
-def stratified_split(labels: np.ndarray, fractions: Sequence[float], seed: int) -> list[np.ndarray]:
+def stratified_split(
+    labels: np.ndarray, fractions: Sequence[float], seed: int, block: int = 1
+) -> list[np.ndarray]:
     """Splits rows at random, class by class; the same arguments always give the same split.
 
     Each class is divided by the fractions, what rounding leaves going to the largest remainders.
@@ -23,6 +25,8 @@ def stratified_split(labels: np.ndarray, fractions: Sequence[float], seed: int) 
         labels: Class of each row, int [n].
         fractions: Share of each set, each above 0, sum 1; the first set is for training.
         seed: Seed of the split, 0 or more.
+        block: So many neighbours of a class stay together (but for those at a cut), where what
+            stands side by side is related.
 
     Returns:
         For each fraction the rows of that set, int64, ascending. Together they are all rows.
@@ -36,7 +40,7 @@ def stratified_split(labels: np.ndarray, fractions: Sequence[float], seed: int) 
     generator = np.random.default_rng(seed)
     parts: list[list[np.ndarray]] = [[] for _ in fractions]
     for label in np.unique(labels):
-        rows = generator.permutation(np.flatnonzero(labels == label))
+        rows = _shuffled(np.flatnonzero(labels == label), block, generator)
         ends = np.cumsum(_sizes(len(rows), fractions))[:-1]
         for part, chosen in zip(parts, np.split(rows, ends), strict=True):
             part.append(chosen)
@@ -47,6 +51,13 @@ def stratified_split(labels: np.ndarray, fractions: Sequence[float], seed: int) 
             f"{', '.join(str(len(each)) for each in sets)}; use more rows or other fractions"
         )
     return sets
+
+
+def _shuffled(rows: np.ndarray, block: int, generator: np.random.Generator) -> np.ndarray:
+    if block == 1:
+        return generator.permutation(rows)
+    blocks = np.split(rows, range(block, len(rows), block))
+    return np.concatenate([blocks[k] for k in generator.permutation(len(blocks))])
 
 
 def check_fractions(fractions: Sequence[float]) -> None:

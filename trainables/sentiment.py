@@ -210,7 +210,10 @@ def _load_texts(config: SentimentData) -> TextData:
     if config.dataset == "imdb":
         from data import imdb
 
-        return imdb.load(path, validation=config.validation, **common)
+        split = "films" if config.split == "auto" else config.split
+        return imdb.load(path, validation=config.validation, split=split, **common)
+    if config.split == "films":
+        raise UserError(f"--split {config.split} is for --dataset imdb; leave it out")
     from data import labelled_text
 
     held_out = config.validation

@@ -28,7 +28,13 @@ class SentimentData(Config):
     validation: float = option(
         0.1, "share of the training texts held out for validation", low=0.01, high=0.5
     )
-    split_seed: int = option(0, "seed of the random split", low=0)
+    split: str = option(
+        "auto",
+        "validation set: random texts, or films: of other films than the training reviews are; "
+        "auto: films for imdb, else random",
+        choices=("auto", "random", "films"),
+    )
+    split_seed: int = option(0, "seed of the split", low=0)
     vectors: str = option(
         "", "word vectors for embedding_source=glove: glove.6B, or a file of yours; none by default"
     )

@@ -47,7 +47,10 @@ DataDir = Annotated[
         help="Folder with your copy of the data; $RAYSWEEP_DATA by default.", rich_help_panel=_DATA
     ),
 ]
-Split = Annotated[str | None, typer.Option(help="random or time (ratings).", rich_help_panel=_DATA)]
+Split = Annotated[
+    str | None,
+    typer.Option(help="random; or time (ratings), films (imdb).", rich_help_panel=_DATA),
+]
 DataSettings = Annotated[
     list[str] | None,
     typer.Option(

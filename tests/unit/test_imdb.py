@@ -13,6 +13,7 @@ import pytest
 
 from data import imdb
 from data.errors import UserError
+from data.stratified import stratified_split
 from data.text_data import TextData
 
 REVIEWS = {
@@ -100,6 +101,19 @@ def test_the_split_is_by_seed_and_leaves_ids_and_test_set_alone(archive):
     assert np.array_equal(first.test.ids, other.test.ids)
     rows = sorted(np.concatenate([first.train.ids, first.validation.ids]).tolist())
     assert rows == sorted(np.concatenate([other.train.ids, other.validation.ids]).tolist())
+
+
+@pytest.mark.parametrize(("split", "block"), [("random", 1), ("films", 100)])
+def test_reviews_of_a_film_stay_together(archive, monkeypatch, split, block):
+    asked = []
+
+    def spy(*arguments):
+        asked.append(arguments[3])
+        return stratified_split(*arguments)
+
+    monkeypatch.setattr(imdb, "stratified_split", spy)
+    assert len(load(archive, split=split).validation) == len(load(archive).validation)
+    assert asked == [block, 1]
 
 
 def test_reads_once(archive, monkeypatch):

@@ -127,6 +127,18 @@ def test_length_too_small():
 # Splits
 
 
+def test_neighbours_stay_together_in_blocks():
+    labels = np.repeat([0, 1], [1000, 500])
+    train, held_out = stratified_split(labels, (0.8, 0.2), seed=1, block=50)
+    assert sorted([*train, *held_out]) == list(range(1500))
+    assert np.bincount(labels[held_out]).tolist() == [200, 100]
+    blocks = np.unique(held_out // 50)
+    assert len(blocks) == 6
+    assert (np.diff(held_out) == 1).mean() > 0.95
+    other = stratified_split(labels, (0.8, 0.2), seed=2, block=50)[1]
+    assert other.tolist() != held_out.tolist()
+
+
 def test_stratified_split_keeps_the_shares_and_every_row():
     labels = np.array([0] * 700 + [1] * 203 + [2] * 10)[np.random.default_rng(0).permutation(913)]
     sets = stratified_split(labels, (0.8, 0.1, 0.1), seed=3)
