@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["print_classified"]
+__all__ = ["percent", "print_classified"]
 
 _EXCERPT = 60
 
@@ -35,8 +35,8 @@ def _print_answer(console: Console, answer: ClassifiedText, top: int) -> None:
     from rich.text import Text
 
     likeliest_first = sorted(answer.probabilities.items(), key=lambda each: -each[1])
-    line = Text("   ".join(f"{name} {_percent(p)}" for name, p in likeliest_first))
-    line.stylize("bold", 0, len(f"{answer.predicted} {_percent(likeliest_first[0][1])}"))
+    line = Text("   ".join(f"{name} {percent(p)}" for name, p in likeliest_first))
+    line.stylize("bold", 0, len(f"{answer.predicted} {percent(likeliest_first[0][1])}"))
     console.print(line)
     if answer.words:
         console.print()
@@ -65,7 +65,7 @@ def _words(answer: ClassifiedText) -> Table:
         effect = f"{each.effect * 100:+.{decimals}f} points"
         style = "green" if each.effect > 0 else "red"
         name = Text(f"{each.word}{times}{rare}")
-        table.add_row(name, Text(effect, style), _percent(each.without, decimals))
+        table.add_row(name, Text(effect, style), percent(each.without, decimals))
     return table
 
 
@@ -86,7 +86,7 @@ def _notes(answer: ClassifiedText, top: int) -> list[str]:
     return notes
 
 
-def _percent(share: float, decimals: int = 1) -> str:
+def percent(share: float, decimals: int = 1) -> str:
     """A probability in percent; 100 and 0 only where it is exactly that."""
     shown = f"{share:.{decimals}%}"
     step = 10.0**-decimals

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -15,7 +16,7 @@ from data.errors import UserError
 from data.fingerprints import fingerprint
 from data.storage import Storage
 
-__all__ = ["ALL", "ImageList", "list_images", "read_image"]
+__all__ = ["ALL", "ImageList", "image_names", "list_images", "read_image"]
 
 ALL = "all"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".jp2"}
@@ -98,16 +99,25 @@ class _Entries:
     entries: list[_Entry]
 
 
+def image_names(names: Iterable[str]) -> list[str]:
+    """Those relative paths, sorted, that end as images do; without hidden files and folders."""
+    return sorted(
+        name
+        for name in names
+        if PurePosixPath(name).suffix.lower() in _SUFFIXES and not _is_hidden(name)
+    )
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
 def _from_folder(uri: str) -> _Entries:
     storage = Storage(uri)
-    found = {
-        name: size
-        for name, size in storage.files()
-        if not any(part.startswith(".") for part in name.split("/"))
-    }
+    found = {name: size for name, size in storage.files() if not _is_hidden(name)}
     if not found and storage.local is not None and not storage.local.is_dir():
         raise UserError(f"no such folder of images: {storage.uri}")
-    images = {name for name in found if PurePosixPath(name).suffix.lower() in _SUFFIXES}
+    images = set(image_names(found))
     with_splits = any(name.count("/") >= 2 for name in images)
     entries = []
     for name, size in found.items():

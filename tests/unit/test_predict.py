@@ -17,7 +17,7 @@ import torch
 from cluster import cli
 from cluster.classify import classify
 from cluster.inputs import GivenText, read_texts
-from cluster.present_texts import _percent
+from cluster.present_texts import percent
 from data.errors import UserError
 from trainables.char_rnn import CharRNN
 from trainables.matrix_factorization import MatrixFactorization
@@ -256,7 +256,7 @@ def test_a_run_of_ratings_takes_users_and_items(ratings_csv: Path, ask: Ask) -> 
     for arguments, message in (
         ((), "add --user and --item"),
         (("--user", user), "add --item"),
-        (("a fine film",), "a run of matrix_factorization, and a text is for runs of another kind"),
+        (("a fine film",), "a run of matrix_factorization, and a text or an image is for runs"),
         (("--user", user, "--item", item, "--top", "3"), "--top is for runs of another kind"),
     ):
         code, output, errors = ask(run, *arguments, piped=b"not read")
@@ -287,4 +287,4 @@ def test_a_text_where_the_run_belongs(
     [(0.5, "50.0%"), (0.9999, ">99.9%"), (1.0, "100.0%"), (1e-5, "<0.1%"), (0.0, "0.0%")],
 )
 def test_nearly_sure_is_not_sure(share: float, shown: str) -> None:
-    assert _percent(share) == shown
+    assert percent(share) == shown
