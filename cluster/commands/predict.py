@@ -100,8 +100,7 @@ def predict(
 
     Example: raysweep predict RUN --user 196 --item 242
 
-    A text is answered with the words that moved it. Without a text or a file, a text is read from
-    standard input.
+    A text's answer names the words that moved it; without one, standard input is read.
     """
     from cluster.runs import open_run
 
