@@ -17,6 +17,7 @@ __all__ = ["Effect", "estimate_effects"]
 _MIN_TRIALS = 12
 _MAX_LEVELS = 4
 _DRAWS = 4000
+_LEAST_SHARE = 0.5
 _FAR = 6.0  # times the median distance from the best: what lies beyond counts as lying there
 
 
@@ -44,19 +45,18 @@ class Effect:
     log: bool
 
     @property
-    def best(self) -> int:
-        """The place of the best value in the grid."""
-        return int(self.gain.argmax())
-
-    @property
     def helps(self) -> np.ndarray:
-        """Where the whole interval is above 0, bool [g]."""
-        return np.asarray(self.gain - self.half_width > 0)
+        """Where the whole interval is above 0, bool [g].
+
+        Nowhere, if the effect is less than half of its largest there: close to the reference a
+        slope is soon certain, and says little.
+        """
+        return _where(self.gain, self.half_width)
 
     @property
     def hurts(self) -> np.ndarray:
-        """Where the whole interval is below 0, bool [g]."""
-        return np.asarray(self.gain + self.half_width < 0)
+        """Where the whole interval is below 0, likewise, bool [g]."""
+        return _where(-self.gain, self.half_width)
 
     @property
     def verdict(self) -> str:
@@ -64,6 +64,13 @@ class Effect:
         if self.helps.any():
             return "both" if self.hurts.any() else "helps"
         return "hurts" if self.hurts.any() else "no measurable difference"
+
+
+def _where(gain: np.ndarray, half_width: np.ndarray) -> np.ndarray:
+    sure = np.asarray(gain - half_width > 0)
+    if sure.any() and gain[sure].max() < _LEAST_SHARE * gain.max():
+        return np.zeros_like(sure)
+    return sure
 
 
 def estimate_effects(

@@ -41,10 +41,12 @@ def effect_sentence(effect: Effect, metric: str) -> str:
         )
     parts = []
     if effect.helps.any():
-        how = _how_much(effect, effect.best, unit, metric)
+        best = int(np.where(effect.helps, effect.gain, -np.inf).argmax())
+        how = _how_much(effect, best, unit, metric)
         parts.append(f"helps{_where(effect, effect.helps)}: {how} better")
     if effect.hurts.any():
-        how = _how_much(effect, int(effect.gain.argmin()), unit, metric)
+        worst = int(np.where(effect.hurts, effect.gain, np.inf).argmin())
+        how = _how_much(effect, worst, unit, metric)
         parts.append(f"hurts{_where(effect, effect.hurts)}: {how} worse")
     return f"{effect.field} " + "; ".join(parts) + f" than {against}"
 

@@ -56,7 +56,7 @@ def test_the_estimates_are_near_the_truth_also_where_most_trials_were_stopped(
     effects: dict[str, Effect],
 ) -> None:
     helping, hurting = effects["helping_dropout"], effects["hurting_dropout"]
-    assert helping.grid[helping.best] == pytest.approx(0.4, abs=0.15)
+    assert helping.grid[int(helping.gain.argmax())] == pytest.approx(0.4, abs=0.15)
     truth = 0.02 * (1 - (np.array(helping.grid) / 0.4 - 1) ** 2)
     inside = np.abs(helping.gain - truth) <= helping.half_width + 1e-9
     assert inside.mean() > 0.8
@@ -162,6 +162,19 @@ def _effect(field: str, grid: Any, gain: Any, half: Any, reference: Any = 0.0) -
 )
 def test_sentences_say_the_figures(effect: Effect, metric: str, sentence: str) -> None:
     assert effect_sentence(effect, metric) == sentence
+
+
+def test_a_certain_slope_beside_the_reference_is_no_verdict() -> None:
+    effect = _effect("l2", [0.1, 0.2, 0.4], [0.02, 0.001, 0], [0.03, 0.0005, 0], 0.4)
+    assert effect.verdict == "no measurable difference"
+    assert effect_sentence(effect, "val_loss").startswith("l2: no measurable difference; between")
+
+
+def test_the_figure_of_a_sentence_is_one_that_is_certain() -> None:
+    effect = _effect("l2", [0.1, 0.2, 0.4], [0.02, 0.018, 0], [0.03, 0.005, 0], 0.4)
+    assert effect_sentence(effect, "val_loss") == (
+        "l2 helps at 0.2: at 0.2, val_loss is 0.0180 ± 0.0050 better than at 0.4, the default"
+    )
 
 
 def test_a_picture_of_effects(tmp_path: Path, effects: dict[str, Effect]) -> None:
