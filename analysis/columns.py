@@ -1,8 +1,8 @@
 """Configurations as columns: one a field that was searched, of numbers or of words.
 
 A tuple of whole numbers (filter widths) is a set: a column for each member says whether it is
-there. Numbers that go with its members (filters of each width) are summed. A tuple of rates becomes
-a column for each place.
+there. Numbers that go with its members (filters of each width), and sizes of which hardly any comes
+twice, are summed. A tuple of rates becomes a column for each place.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 __all__ = ["Column", "columns"]
 
+_MOST_MEMBERS = 12
 _LOG_SPAN = 10.0  # of the largest to the smallest: from here on, ratios matter, not differences
 
 
@@ -98,11 +99,14 @@ def _of_tuples(field: str, values: list[tuple[Any, ...]]) -> list[Column]:
     if all(isinstance(member, float) for member in flat):
         places = min(map(len, values))
         return [_column(f"{field} {k + 1}", [v[k] for v in values]) for k in range(places)]
+    members = sorted(set(flat))
+    how_many = _column(f"number of {field}", [len(v) for v in values])
     if field.startswith("num_"):
         return [_column(f"{field} in all", [sum(v) for v in values])]
-    members = sorted(set(flat))
+    if len(members) > _MOST_MEMBERS:  # sizes, not a choice among a few: hardly any comes twice
+        return [_column(f"{field} in all", [sum(v) for v in values]), how_many]
     has = [_column(f"{m} among {field}", [m in v for v in values], False) for m in members]
-    return [*has, _column(f"number of {field}", [len(v) for v in values])]
+    return [*has, how_many]
 
 
 def _column(name: str, values: Sequence[Any], reference: Any = None) -> Column:

@@ -117,6 +117,23 @@ def test_sets_of_widths_become_members_and_a_number() -> None:
     assert found["num_filters in all"].values == (64, 32)
 
 
+def test_sizes_of_layers_are_no_set_of_choices() -> None:
+    configs = [{"hidden_sizes": (100 + 7 * k, 50 + k) if k % 3 else ()} for k in range(30)]
+    found = {c.name for c in columns(configs, ["hidden_sizes"])}
+    assert found == {"hidden_sizes in all", "number of hidden_sizes"}
+
+
+def test_a_search_of_thousands_of_trials_takes_no_more_than_one_of_hundreds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+    monkeypatch.setattr("analysis.effects.AdditiveProcess", lambda *a: seen.append(a[1]) or 1 / 0)
+    configs, curves = _search(0)
+    with pytest.raises(ZeroDivisionError):
+        estimate_effects(configs * 40, curves * 40, FIELDS, "max")
+    assert len(np.unique(seen[0].trials)) == 300
+
+
 def test_ranges_of_ratios_are_even_in_ratios_and_unset_fields_have_no_place() -> None:
     configs = [{"l2": v, "size": s} for v, s in ((1e-4, None), (1e-2, 8), (1.0, 16))]
     l2, size = columns(configs, ["l2", "size"])
