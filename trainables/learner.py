@@ -60,8 +60,16 @@ class Dataset:
 
         For a last training, when nothing is left to be chosen: metrics on the validation set then
         say nothing, since every array named `val_…` is appended to its `train_…`.
+
+        Raises:
+            UserError: training data are not all in memory.
         """
         arrays = dict(self.arrays)
+        if "train_stream" in arrays:
+            raise UserError(
+                "--refit needs the training data in memory, and --data stream=true leaves them in "
+                "their shards; leave --refit out, or search without stream"
+            )
         for name, array in self.arrays.items():
             if name.startswith("val_"):
                 train = f"train_{name.removeprefix('val_')}"

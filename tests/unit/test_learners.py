@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from pathlib import Path
@@ -208,6 +209,14 @@ def test_validation_examples_can_be_trained_on_in_the_end(
     learner = build(learner_class, together)
     assert learner.num_batches() >= build(learner_class, tiny_dataset).num_batches()
     assert np.isfinite(learner.run_epoch()["train_loss"])
+
+
+def test_streamed_data_are_not_put_together(tiny_dataset: Dataset) -> None:
+    streamed = dataclasses.replace(
+        tiny_dataset, arrays={**tiny_dataset.arrays, "train_stream": object()}
+    )
+    with pytest.raises(UserError, match="leave --refit out"):
+        streamed.with_validation()
 
 
 def test_embeddings_name_every_vector_once(learner_class: Class, tiny_dataset: Dataset) -> None:
