@@ -64,11 +64,18 @@ def _where(effect: Effect, mask: np.ndarray) -> str:
         return ""
     if isinstance(effect.reference, str):
         return " as " + ", ".join(map(str, values))
-    if values[0] == values[-1]:
-        return f" at {_value(values[0])}"
-    if values[-1] == effect.grid[-1]:
-        return f" from {_value(values[0])}"
-    return f" from {_value(values[0])} to {_value(values[-1])}"
+    places = np.flatnonzero(mask)
+    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    return " and".join(_range(effect, run) for run in runs)
+
+
+def _range(effect: Effect, places: np.ndarray) -> str:
+    first, last = effect.grid[places[0]], effect.grid[places[-1]]
+    if len(places) == 1:
+        return f" at {_value(first)}"
+    if places[-1] == len(effect.grid) - 1:
+        return f" from {_value(first)}"
+    return f" from {_value(first)} to {_value(last)}"
 
 
 def _against(effect: Effect) -> str:

@@ -194,6 +194,12 @@ def test_the_figure_of_a_sentence_is_one_that_is_certain() -> None:
     )
 
 
+def test_values_on_both_sides_of_the_reference_are_two_ranges() -> None:
+    gain = [-0.02, -0.015, 0, -0.01, -0.02]
+    effect = _effect("l2", [0.1, 0.2, 0.3, 0.4, 0.5], gain, [0.001] * 5, 0.3)
+    assert effect_sentence(effect, "val_loss").startswith("l2 hurts from 0.1 to 0.2 and from 0.4:")
+
+
 def test_a_picture_of_effects(tmp_path: Path, effects: dict[str, Effect]) -> None:
     from PIL import Image
 
