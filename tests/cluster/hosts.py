@@ -21,10 +21,13 @@ __all__ = ["Host", "Hosts", "missing", "three_hosts"]
 _NET = "10.213.77"
 _BRIDGE = "rsbr0"
 
+_ENTER = "ip netns exec {name} unshare --pid --mount --uts --fork --mount-proc --kill-child"
 # The home of root is a folder of the host's own, because `ray up` leaves files there.
 _BOOT = """
 set -e
+hostname {name}
 mount --bind {folder}/passwd /etc/passwd
+mount --bind {folder}/hosts /etc/hosts
 mkdir -p /tmp/ray /run/sshd
 mount --bind {folder}/ray /tmp/ray
 mount -t tmpfs -o size=1g tmpfs /dev/shm
@@ -92,9 +95,9 @@ class Host:
         """Switches it on; its files are as it left them, but for /tmp/ray."""
         shutil.rmtree(self.folder / "ray", ignore_errors=True)
         (self.folder / "ray").mkdir()
+        boot = _BOOT.format(name=self.name, folder=self.folder)
         self._init = subprocess.Popen(
-            ["ip", "netns", "exec", self.name, "unshare", "--pid", "--mount", "--fork"]
-            + ["--mount-proc", "--kill-child", "bash", "-c", _BOOT.format(folder=self.folder)],
+            [*_ENTER.format(name=self.name).split(), "bash", "-c", boot],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=(self.folder / "boot.log").open("ab"),
@@ -203,7 +206,7 @@ def three_hosts(folder: Path, python_bin: Path, environment: dict[str, str]) -> 
     try:
         _wire(built)
         for host in built:
-            _furnish(host, keys, python_bin, environment)
+            _furnish(host, built, keys, python_bin, environment)
             host.start()
         yield Hosts(built[0], (built[1], built[2]), shared, keys / "user")
     finally:
@@ -230,12 +233,16 @@ def _wire(hosts: list[Host]) -> None:
         _sh(*in_it, "route", "add", "default", "via", f"{_NET}.1")
 
 
-def _furnish(host: Host, keys: Path, python_bin: Path, environment: dict[str, str]) -> None:
+def _furnish(
+    host: Host, all_hosts: list[Host], keys: Path, python_bin: Path, environment: dict[str, str]
+) -> None:
     host.home.mkdir(parents=True)
     lines = Path("/etc/passwd").read_text().splitlines()
     root = f"root:x:0:0:root:{host.home}:/bin/bash"
     lines = [root if line.startswith("root:") else line for line in lines]
     (host.folder / "passwd").write_text("\n".join(lines) + "\n")
+    names = [f"{h.ip} {h.name}" for h in all_hosts]
+    (host.folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *names]) + "\n")
     (host.folder / "sshd_config").write_text(_SSHD.format(keys=keys))
     exports = [f"export {name}='{value}'" for name, value in environment.items()]
     profile = "\n".join([f"export PATH={python_bin}:$PATH", *exports]) + "\n"

@@ -1,0 +1,104 @@
+"""A Ray cluster on the hosts, and commands run on it or on this machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from .hosts import Host, Hosts
+
+__all__ = ["HEALTH", "ROOT", "SMALL", "TOKEN", "Cluster", "raysweep", "table", "wait_until"]
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "0123456789abcdef" * 4
+# A host that is cut off is noticed after a few seconds, not after a minute.
+HEALTH = (
+    "RAY_health_check_initial_delay_ms=1000 RAY_health_check_period_ms=500 "
+    "RAY_health_check_timeout_ms=1000 RAY_health_check_failure_threshold=4"
+)
+SMALL = "--object-store-memory=150000000 --disable-usage-stats"
+
+
+def wait_until(holds: Callable[[], bool], what: str, timeout: float = 120) -> None:
+    """Waits until something holds; fails with `what` otherwise."""
+    until = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < until, what
+        time.sleep(0.1)
+
+
+@dataclass
+class Cluster:
+    """One head without CPUs of its own and two workers with one each, as in the shipped files."""
+
+    hosts: Hosts
+    _up: set[str] = field(default_factory=set)
+
+    def start(self) -> None:
+        """Starts what does not run."""
+        if self.hosts.head.name not in self._up:
+            self._up.clear()
+            self._ray_start(self.hosts.head, "--head --port=6379 --num-cpus=0")
+        for worker in self.hosts.workers:
+            if worker.name not in self._up:
+                self._ray_start(worker, f"--address={self.hosts.head.ip}:6379 --num-cpus=1")
+
+    def _ray_start(self, host: Host, options: str) -> None:
+        host.run(f"ray stop --force; {HEALTH} ray start {options} {SMALL}")
+        self._up.add(host.name)
+
+    def stop(self) -> None:
+        """Stops all of it."""
+        for host in self.hosts:
+            host.run("ray stop --force")
+        self._up.clear()
+
+    def kill(self, host: Host) -> None:
+        """Switches a host off in mid-work, and on again without Ray."""
+        host.kill()
+        self._up.discard(host.name)
+        host.start()
+
+    def cut(self, host: Host) -> None:
+        """Takes a host's network away."""
+        host.cut()
+        self._up.discard(host.name)
+
+    def begin(self, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+        """Starts a raysweep command on the head, as `ray submit` does."""
+        command = f"python {ROOT}/cluster/submit.py {shlex.join(arguments)}"
+        return self.hosts.head.start_command(command, log)
+
+
+def finish(process: subprocess.Popen[bytes], log: Path, timeout: float = 150) -> str:
+    """Waits for a command to succeed; returns what it said."""
+    code = process.wait(timeout=timeout)
+    said = log.read_text()
+    assert code == 0, said[-4000:]
+    return said
+
+
+def table(folder: Path) -> pd.DataFrame:
+    """A run's table without what depends on the clock."""
+    return pd.read_parquet(folder / "trials.parquet").drop(columns="time_total_s")
+
+
+def raysweep(*arguments: str, timeout: float = 240) -> None:
+    """Runs a command on this machine alone."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cluster.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+    )
+    assert done.returncode == 0, done.stderr
