@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback, Stopper
@@ -116,6 +117,11 @@ class RunCallback(Callback):
         for statistics in ("metric_analysis", "metric_n_steps"):
             getattr(trial.run_metadata, statistics, {}).clear()
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Takes the loss of a node off the trial's count: a trial may lose any number of them."""
+        if _node_was_lost(trial):
+            trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Writes down a trial whose process died too often."""
         lines = str(trial.get_error() or "the worker process died").strip().splitlines()
@@ -151,3 +157,17 @@ class RunCallback(Callback):
             name = f"trial {record.index:05d}"
             writer.finish(name, record.config, best or {}, self._ledger.metric)
         self._ledger.end(record.index, status, error)
+
+
+def _node_was_lost(trial: Any) -> bool:
+    """Whether the trial's last process went with its node, and did not end by itself.
+
+    Ray says so when the node is known to be dead, and of a node that has only just fallen silent
+    that its actors cannot be reached.
+    """
+    from ray import cloudpickle
+    from ray.exceptions import ActorUnavailableError
+
+    # In the driver's own folder, written by this process a moment ago.
+    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return isinstance(error, ActorUnavailableError) or "node has died" in str(error)

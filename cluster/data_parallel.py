@@ -19,10 +19,11 @@ from typing import Any
 from cluster.callback import Deadline, RunCallback
 from cluster.ledger import FAILED, RUNNING, Ledger
 from cluster.locks import exclusive
+from cluster.preflight import check_cluster
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
-from cluster.search import RETRIES, SearchResult, publish, stop_on_signal
-from cluster.session import ray_session
+from cluster.search import SearchResult, publish, stop_on_signal
+from cluster.session import RETRIES, beside_driver, ray_session
 from data.errors import UserError
 from data.storage import Storage
 from trainables.base import INDEX, LearnerTrainable
@@ -79,6 +80,8 @@ def run_data_parallel(
                 stop_on_signal(deadline),
             ):
                 _require_workers(ray, request, workers)
+                for worry in check_cluster(ray, storage.uri):
+                    progress.say(worry)
                 _train(
                     ray, request, storage, dataset, workers, _Records(callback, ledger, deadline)
                 )
@@ -140,7 +143,8 @@ def _train(
     from ray.train.torch import TorchTrainer
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    mailbox = ray.remote(num_cpus=0)(_Mailbox).remote()
+    # Beside the driver: on a node that comes and goes it would take reports with it.
+    mailbox = ray.remote(num_cpus=0, scheduling_strategy=beside_driver(ray))(_Mailbox).remote()
     job = {
         "mailbox": mailbox,
         # A reference: each node gets one copy, which its workers read in place.

@@ -13,24 +13,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.callback import Deadline, RunCallback
+from cluster.capacity import require_resources, trial_places
 from cluster.embeddings import publish_embeddings
 from cluster.ledger import Ledger
 from cluster.locks import exclusive
+from cluster.preflight import check_cluster
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
 from cluster.runs import SavedRun
 from cluster.schedulers import build_scheduler
 from cluster.searchers import LedgerSearcher, ListProposer, Proposer, build_proposer
-from cluster.session import ray_session, require_resources
+from cluster.session import RETRIES, ray_session
 from data.errors import UserError
 from data.storage import Storage
 from trainables.base import BEST, LearnerTrainable, trial_folder
 from trainables.learner import Dataset
 
-__all__ = ["RETRIES", "SearchResult", "publish", "run_search", "stop_on_signal"]
+__all__ = ["SearchResult", "publish", "run_search", "stop_on_signal"]
 
 TRIALS_TABLE = "trials.parquet"
-RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def run_search(
                 stop_on_signal(deadline),
             ):
                 require_resources(ray, request.cpus, request.gpus)
+                for worry in check_cluster(ray, storage.uri):
+                    progress.say(worry)
                 searcher.limit = _limit(ray, request, max_concurrent)
                 _tune(request, storage, dataset, searcher, callback, deadline)
         if deadline.problem:
@@ -190,11 +193,7 @@ def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None) -> int:
     """
     if max_concurrent is not None:
         return max_concurrent
-    have = ray.cluster_resources()
-    places = have.get("CPU", 0) / request.cpus
-    if request.gpus:
-        places = min(places, have.get("GPU", 0) / request.gpus)
-    places = max(1, int(places))
+    places = trial_places(ray, request.cpus, request.gpus)
     return places + min(places, 4)
 
 

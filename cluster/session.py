@@ -10,7 +10,10 @@ from typing import Any
 
 from data.errors import UserError
 
-__all__ = ["ray_session", "require_resources"]
+__all__ = ["RETRIES", "beside_driver", "on_node", "ray_session"]
+
+# How often a process that died is started anew where nothing else is to blame.
+RETRIES = 3
 
 
 @contextmanager
@@ -71,13 +74,13 @@ def _init_arguments(
     }
 
 
-def require_resources(ray: Any, cpus: float, gpus: float) -> None:
-    """Refuses a trial that no node can ever run; raises UserError with what there is."""
-    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
-    if any(n.get("CPU", 0) >= cpus and n.get("GPU", 0) >= gpus for n in nodes):
-        return
-    have = "; ".join(f"{n.get('CPU', 0):g} CPU, {n.get('GPU', 0):g} GPU" for n in nodes)
-    raise UserError(
-        f"a trial asks for {cpus:g} CPU and {gpus:g} GPU, but no node has that much (nodes: {have})"
-        "; lower --cpus or --gpus"
-    )
+def on_node(node_id: str) -> Any:
+    """The scheduling strategy that keeps a task or an actor on one node."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node_id, soft=False)
+
+
+def beside_driver(ray: Any) -> Any:
+    """The scheduling strategy that keeps an actor on the node of this process."""
+    return on_node(ray.get_runtime_context().get_node_id())

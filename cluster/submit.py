@@ -4,7 +4,7 @@
 
 does on the cluster what `raysweep tune …` does here. `ray submit` joins the arguments with spaces
 and has a shell of the head node read them again, so that one with a space or a quote would come
-apart. Start this file with the cluster's configuration instead, and every argument arrives as it is:
+apart. Start this file with the cluster's configuration instead, and each argument arrives as it is:
 
     python cluster/submit.py ray_config.yaml tune ratings_net l2 --dataset "my films.csv"
 

@@ -5,8 +5,8 @@
 
 A block of Ray Data is one part of the job (see `data.feature_job`) from its file names to its
 shard: no step cuts or joins blocks, so a part is decoded by one task and written by one call of an
-actor. A worker or a node that dies loses parts, which Ray gives to others; a command that dies
-leaves parts undone, which its next run makes.
+actor. A backbone that dies with its node ends the plan with `WorkersLost`: what is left of the
+cluster calls for another plan. A command that dies leaves parts undone, which its next run makes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,14 @@ from data.feature_decoding import decode_part
 from data.feature_job import FeatureJob, Part
 from data.feature_stages import BackboneStage, PartDone
 
-__all__ = ["PartDone", "Workers", "make_features", "plan_workers"]
+__all__ = ["PartDone", "Workers", "WorkersLost", "make_features", "plan_workers"]
 
 # A process with PyTorch, a network and its activations, generously.
 _ACTOR_BYTES = 1.5 * 2**30
+
+
+class WorkersLost(Exception):  # noqa: N818  (no defect)
+    """A backbone's process or its node died; parts that were done are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +92,16 @@ def plan_workers(nodes: list[Mapping[str, float]], gpus: int | None = None) -> W
     memory = min(node.get("memory", float("inf")) for node in nodes)
     actors = int(max(1, min(least, memory // _ACTOR_BYTES)))
     decoders = max(1, int(least) // 2)
+    # Ray finds no place for one actor more on a node, and always one for its decoders: when a node
+    # is lost, actors that were to be on it leave the decoders of the others alone.
+    room = min(0.25, least / 4)
     return Workers(
         num_actors=actors * len(nodes),
         gpus=0,
-        cpus=least / 2 / actors,
+        cpus=(least - room) / actors,
         threads=max(1, int(least) // actors),
         num_decoders=decoders * len(nodes),
-        decoder_cpus=min(1.0, least / 2 / decoders),
+        decoder_cpus=room / decoders,
     )
 
 
@@ -114,6 +121,7 @@ def make_features(
 
     Raises:
         UserError: the storage or a list of images is at fault, as the message says.
+        WorkersLost: a worker died; open the job again for what is left, and plan anew.
     """
     if not job.pending:
         return
@@ -161,6 +169,9 @@ def make_features(
             compute=pool,
             num_cpus=workers.cpus,
             num_gpus=workers.gpus or None,
+            # Ray would wait for a place to start it anew, and its parts with it: for ever, if the
+            # place was on a node that does not come back.
+            max_restarts=0,
             fn_constructor_kwargs={
                 "body": ray.put(body),
                 "preprocessing": job.preprocessing,
@@ -219,8 +230,16 @@ def _object_store_bytes(job: FeatureJob, workers: Workers) -> int:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Finds the user's error under what Ray wraps around it."""
-    from ray.exceptions import RayError
+    """Finds the user's error, or the death of a worker, under what Ray wraps around it."""
+    from ray.exceptions import (
+        NodeDiedError,
+        ObjectLostError,
+        RayActorError,
+        RayError,
+        WorkerCrashedError,
+    )
+
+    lost = RayActorError | NodeDiedError | ObjectLostError | WorkerCrashedError
 
     try:
         yield
@@ -231,5 +250,7 @@ def _plain_errors() -> Iterator[None]:
             for each in (cause, own):
                 if isinstance(each, UserError | OSError):
                     raise UserError(str(each)) from None
+                if isinstance(each, lost):
+                    raise WorkersLost(str(each)) from None
             cause = cause.__cause__ or cause.__context__
         raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +100,14 @@ class Storage:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+    def remove_all(self) -> None:
+        """Removes the folder with all that is in it; nothing happens if it is not there."""
+        if self._root is not None:
+            shutil.rmtree(self._root, ignore_errors=True)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.delete_dir(self._prefix)
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}"

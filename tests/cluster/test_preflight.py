@@ -1,0 +1,82 @@
+"""What would make a job fail is said before it starts, with the node's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import ray
+
+from .running import ROOT, Cluster
+
+pytestmark = pytest.mark.timeout(200)
+
+_TUNE = "raysweep tune matrix_factorization l2 --num-samples 2 --epochs 1 --address auto --json"
+
+
+def _tune(ratings: Path, storage: str) -> str:
+    name = str(ratings).replace("'", "'\\''")
+    return f"{_TUNE} --dataset '{name}' --storage {storage}"
+
+
+def test_a_healthy_cluster(cluster: Cluster) -> None:
+    done = cluster.hosts.head.run(
+        f"raysweep doctor --address auto --storage {cluster.hosts.shared}"
+    )
+    for host in cluster.hosts:
+        line = next(li for li in done.stdout.splitlines() if f"node {host.ip} " in li)
+        assert line.startswith("ok"), done.stdout
+        assert f"ray {ray.__version__}" in line
+    assert "3 nodes, 2 CPUs, 0 GPUs" in done.stdout
+
+
+def test_storage_that_workers_do_not_reach_is_refused(cluster: Cluster, ratings: Path) -> None:
+    """/tmp/ray is each host's own."""
+    done = cluster.hosts.head.run(_tune(ratings, "/tmp/ray/runs"), check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    for worker in cluster.hosts.workers:
+        expected = f"node {worker.ip}: storage /tmp/ray/runs/"
+        assert expected in done.stderr
+    assert f"node {cluster.hosts.head.ip}" not in done.stderr
+
+
+def test_a_trial_that_fits_nowhere_is_refused_with_what_there_is(
+    cluster: Cluster, ratings: Path
+) -> None:
+    command = _tune(ratings, str(cluster.hosts.shared / "large"))
+    done = cluster.hosts.head.run(f"{command} --cpus 2", check=False)
+    assert done.returncode == 2
+    assert "asks for 2 CPU" in done.stderr
+    assert done.stderr.count("1 CPU, 0 GPU") == 2
+
+
+def test_a_wrong_token_is_refused(cluster: Cluster, ratings: Path) -> None:
+    """By the cluster and by its job server; with the right one the job runs."""
+    command = _tune(ratings, str(cluster.hosts.shared / "token"))
+    done = cluster.hosts.head.run(f"RAY_AUTH_TOKEN={'f' * 64} {command}", check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "token" in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    submit = "ray job submit --address http://127.0.0.1:8265 --"
+    refused = cluster.hosts.head.run(f"RAY_AUTH_TOKEN={'f' * 64} {submit} true", check=False)
+    assert refused.returncode != 0
+    assert "403" in refused.stdout + refused.stderr or "401" in refused.stdout + refused.stderr
+    _ = cluster.hosts.head.run(f"{submit} {command}")
+    assert (cluster.hosts.shared / "token").is_dir()
+    assert len(list(cluster.hosts.shared.glob("token/*/trials.parquet"))) == 1
+
+
+def test_a_node_with_another_ray_is_named(cluster: Cluster, ratings: Path, tmp_path: Path) -> None:
+    worker = cluster.hosts.workers[1]
+    module = Path(ray.__file__).parent / "_version.py"
+    other = tmp_path / "_version.py"
+    other.write_text(module.read_text().replace(ray.__version__, "2.59.0"))
+    cluster.kill(worker)
+    worker.run(f"mount --bind {other} {module}")
+    refused = worker.run(f"ray start --address={cluster.hosts.head.ip}:6379", check=False)
+    print(refused.stdout, refused.stderr)
+    assert ROOT
+    assert refused.returncode != 0
+    assert "2.59.0" in refused.stdout + refused.stderr
+    cluster.kill(worker)
