@@ -28,7 +28,7 @@ def alive_nodes(ray: Any) -> list[dict[str, Any]]:
 
 
 def planned_nodes() -> list[Resources]:
-    """Resources of each node that the launcher's autoscaler may have at a time; without the head."""
+    """Resources of each node that the launcher's autoscaler may have, without the head."""
     try:
         config = yaml.safe_load(_BOOTSTRAP.expanduser().read_text())
     except (OSError, yaml.YAMLError):

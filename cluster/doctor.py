@@ -161,7 +161,7 @@ def _cluster(root: str, address: str) -> Iterator[Finding]:
 
 
 def upload_bytes(folder: Path) -> int:
-    """Bytes that `ray up` and `ray job submit --working-dir` send: what git and .rayignore leave."""
+    """Bytes that `ray up` and `ray job submit` send: what .gitignore and .rayignore leave."""
     import logging
 
     from ray._private.runtime_env.packaging import _dir_travel

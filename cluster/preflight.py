@@ -1,4 +1,4 @@
-"""What on a node of a cluster would make a job fail; every node is asked, by a task that runs there.
+"""What on a node of a cluster would make a job fail; every node is asked, by a task of its own.
 
 Different versions of Python or Ray, a storage that one node does not reach, a clock that is wrong:
 each of them shows hours later otherwise, as a trial that failed or a result that is not there.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,20 +44,57 @@ def ray_session(
     if ray.is_initialized():
         yield ray
         return
+    said = ""
     try:
-        ray.init(**_init_arguments(address, num_cpus, num_gpus))
+        with _standard_error() as read:
+            try:
+                ray.init(**_init_arguments(address, num_cpus, num_gpus))
+            finally:
+                said = read()
     except Exception as error:  # Ray raises the plain class when a busy machine starts it too late
         ray.shutdown()
-        where = f"at {address}" if address else "on this machine"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"Ray could not be started or reached {where}: {reason}; "
-            "`raysweep doctor` looks for why"
-        ) from None
+        raise UserError(_why_not(address, error, said)) from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _standard_error() -> Iterator[Callable[[], str]]:
+    """Holds back what Ray's own code writes there while it connects: a warning every second.
+
+    Yields:
+        a function that reads what was written.
+    """
+    sys.stderr.flush()
+    own = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+
+        def read() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        os.dup2(file.fileno(), 2)
+        try:
+            yield read
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+
+
+def _why_not(address: str | None, error: Exception, said: str) -> str:
+    """Why Ray could not be started or reached, for the user."""
+    where = f"at {address}" if address else "on this machine"
+    if "InvalidAuthToken" in said:
+        return (
+            f"the cluster {where} refuses this token; RAY_AUTH_TOKEN, or ~/.ray/auth_token, must "
+            "be that of the cluster"
+        )
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    # Of a mismatch every line counts: it names both versions and the node.
+    reason = " ".join(" ".join(lines).split()) if lines[0].startswith("Version") else lines[0]
+    return f"Ray could not be started or reached {where}: {reason}; `raysweep doctor` looks for why"
 
 
 def _init_arguments(
