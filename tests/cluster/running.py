@@ -22,7 +22,9 @@ TOKEN = "0123456789abcdef" * 4
 # A host that is cut off is noticed after a few seconds, not after a minute.
 HEALTH = (
     "RAY_health_check_initial_delay_ms=1000 RAY_health_check_period_ms=500 "
-    "RAY_health_check_timeout_ms=1000 RAY_health_check_failure_threshold=4"
+    "RAY_health_check_timeout_ms=1000 RAY_health_check_failure_threshold=4 "
+    # A worker whose head is gone ends by itself, after these seconds.
+    "RAY_gcs_rpc_server_reconnect_timeout_s=10"
 )
 SMALL = "--object-store-memory=150000000 --disable-usage-stats"
 

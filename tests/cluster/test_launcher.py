@@ -50,8 +50,8 @@ def _config(hosts: Hosts) -> Path:
     (user / ".ray" / "auth_token").write_text(TOKEN)
     config["file_mounts"] = {"~/.ray/auth_token": str(user / ".ray" / "auth_token")}
     head, workers = (config[f"{kind}_start_ray_commands"] for kind in ("head", "worker"))
-    head[-1] = head[-1].replace("ray start", f"{HEALTH} ray start") + f" {SMALL}"
-    workers[-1] += f" --num-cpus=1 {SMALL}"
+    for commands, more in ((head, ""), (workers, "--num-cpus=1 ")):
+        commands[-1] = commands[-1].replace("ray start", f"{HEALTH} ray start") + f" {more}{SMALL}"
     path = user / "ray_config.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
@@ -71,8 +71,11 @@ def launched(running: Cluster) -> Iterator[Path]:
     yield path
     _run(hosts, "ray", "down", "-y", str(path))
     for host in hosts:
-        processes = host.run("ps -eo args").stdout
-        assert "raylet" not in processes, f"{host.name}: {processes}"
+        wait_until(
+            lambda host=host: "raylet" not in host.run("ps -eo comm").stdout,  # type: ignore[misc]
+            f"{host.name} goes on without its cluster",
+            40,
+        )
 
 
 def test_ray_submit_gives_the_table_of_the_local_command(
