@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 import threading
 import time
 from types import SimpleNamespace
@@ -159,7 +158,9 @@ def _train(
             "use_gpu": request.gpus > 0,
         },
     }
-    with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
+    # Ray Train wants a folder that all workers reach, if only to see that they do.
+    ray_folder = storage / "ray"
+    try:
         trainer = TorchTrainer(
             _work,
             train_loop_config=job,
@@ -170,11 +171,13 @@ def _train(
             ),
             run_config=train.RunConfig(
                 name="ray",
-                storage_path=scratch if storage.local else f"{storage.uri}/ray",
+                storage_path=ray_folder.uri,
                 failure_config=train.FailureConfig(max_failures=RETRIES),
             ),
         )
         _watch(ray, trainer, mailbox, records)
+    finally:
+        ray_folder.remove_all()
 
 
 def _watch(ray: Any, trainer: Any, mailbox: Any, records: _Records) -> None:

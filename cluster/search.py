@@ -142,6 +142,8 @@ def _tune(
     # Ray would ask for the next trial only when the last one has started; so all start at once.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.limit)
 
+    # Trials keep their own states. PBT copies Ray's, and HyperBand goes on from them.
+    ray_states = bool(request.spaces) and request.scheduler in ("pbt", "hyperband")
     trainable = tune.with_parameters(
         LearnerTrainable,
         learner_class=request.learner,
@@ -151,6 +153,7 @@ def _tune(
         mode=request.mode,
         threads=max(1, int(request.cpus)),
         use_gpu=request.gpus > 0,
+        ray_states=ray_states,
     )
     scheduler = build_scheduler(
         request.scheduler if request.spaces else "none",
@@ -161,6 +164,7 @@ def _tune(
         reduction_factor=request.reduction_factor,
         seed=request.seed,
     )
+    ray_folder = storage / "ray"
     with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": request.cpus, "gpu": request.gpus}),
@@ -176,14 +180,17 @@ def _tune(
             ),
             run_config=tune.RunConfig(
                 name="ray",
-                storage_path=scratch if storage.local else f"{storage.uri}/ray",
+                storage_path=ray_folder.uri if ray_states else scratch,
                 callbacks=[callback],
                 stop=deadline,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        finally:
+            ray_folder.remove_all()
 
 
 def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None) -> int:

@@ -11,11 +11,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from data.errors import UserError
+from data.storage import PATIENCE
 
 __all__ = ["RETRIES", "beside_driver", "on_node", "ray_session"]
 
 # How often a process that died is started anew where nothing else is to blame.
 RETRIES = 3
+# What workers on other nodes are told of this process's environment: where an object store is, and
+# how long to wait for it. Never credentials: nodes have their own, by their role.
+_TOLD = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", PATIENCE)
 
 
 @contextmanager
@@ -102,7 +106,9 @@ def _init_arguments(
 ) -> dict[str, Any]:
     arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is not None:
-        return {**arguments, "address": address}
+        told = {name: os.environ[name] for name in _TOLD if name in os.environ}
+        more = {"runtime_env": {"env_vars": told}} if told else {}
+        return {**arguments, **more, "address": address}
     return {
         **arguments,
         "address": "local",

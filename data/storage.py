@@ -7,26 +7,35 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data.errors import UserError
 
-__all__ = ["Storage"]
+__all__ = ["PATIENCE", "Storage"]
+
+PATIENCE = "RAYSWEEP_STORAGE_PATIENCE"
+# What asking again does not mend.
+_LASTING = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
+_T = TypeVar("_T")
 
 
 class Storage:
     """A folder, by path or by URI (`runs`, `/mnt/x`, `s3://bucket/prefix`).
 
     Every method takes paths relative to the folder. Writing replaces a file whole: locally through
-    a temporary file and a rename, in an object store by one upload.
+    a temporary file and a rename, in an object store by one upload. An object store that fails is
+    asked again for `$RAYSWEEP_STORAGE_PATIENCE` seconds, 120 by default, before OSError is raised.
 
     Args:
-        uri: the folder. A local one is made when the first file is written.
+        uri: the folder. A local one is made when the first file is written. A store other than
+            Amazon's is named by `?endpoint_override=host:port&scheme=https` at the end, or by
+            `$AWS_ENDPOINT_URL`.
 
     Raises:
-        UserError: the URI's scheme has no file system.
+        UserError: the URI's scheme has no file system, or the URI holds credentials.
     """
 
     def __init__(self, uri: str | os.PathLike[str]) -> None:
@@ -40,7 +49,10 @@ class Storage:
             self.uri = str(self._root)
 
     def __truediv__(self, name: str) -> Storage:
-        return Storage(f"{self.uri}/{name}")
+        if self._root is not None:
+            return Storage(f"{self.uri}/{name}")
+        folder, mark, query = self.uri.partition("?")
+        return Storage(f"{folder}/{name}{mark}{query}")
 
     def __repr__(self) -> str:
         return f"Storage({self.uri!r})"
@@ -56,15 +68,20 @@ class Storage:
             return (self._root / name).exists()
         from pyarrow import fs
 
-        return bool(self._fs.get_file_info(self._key(name)).type != fs.FileType.NotFound)
+        info = _patiently(lambda: self._fs.get_file_info(self._key(name)))
+        return bool(info.type != fs.FileType.NotFound)
 
     def read(self, name: str, length: int | None = None) -> bytes:
         """The contents, or the first `length` bytes; raises FileNotFoundError."""
         if self._root is not None:
             with (self._root / name).open("rb") as file:
                 return file.read(-1 if length is None else length)
-        with self._fs.open_input_stream(self._key(name)) as stream:
-            return bytes(stream.read(length))
+
+        def download() -> bytes:
+            with self._fs.open_input_stream(self._key(name)) as stream:
+                return bytes(stream.read(length))
+
+        return _patiently(download)
 
     def files(self) -> Iterator[tuple[str, int]]:
         """All files at any depth: (name with `/` between folders, size in bytes); in any order."""
@@ -78,7 +95,7 @@ class Storage:
         from pyarrow import fs
 
         selector = fs.FileSelector(self._prefix, allow_not_found=True, recursive=True)
-        for info in self._fs.get_file_info(selector):
+        for info in _patiently(lambda: self._fs.get_file_info(selector)):
             if info.type == fs.FileType.File:
                 yield info.path[len(self._prefix) + 1 :], info.size
 
@@ -86,8 +103,12 @@ class Storage:
         """Writes the whole file, or leaves what was there."""
         blob = content.encode() if isinstance(content, str) else content
         if self._root is None:
-            with self._fs.open_output_stream(self._key(name)) as stream:
-                stream.write(blob)
+
+            def upload() -> None:
+                with self._fs.open_output_stream(self._key(name)) as stream:
+                    stream.write(blob)
+
+            _patiently(upload)
             return
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,10 +128,26 @@ class Storage:
             shutil.rmtree(self._root, ignore_errors=True)
             return
         with contextlib.suppress(FileNotFoundError):
-            self._fs.delete_dir(self._prefix)
+            _patiently(lambda: self._fs.delete_dir(self._prefix))
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}"
+
+
+def _patiently(action: Callable[[], _T]) -> _T:
+    """Does it, again and again while the store fails; every action here may be done twice."""
+    until = time.monotonic() + float(os.environ.get(PATIENCE, "120"))
+    pause = 0.2
+    while True:
+        try:
+            return action()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if any(cause in str(error) for cause in _LASTING) or time.monotonic() + pause > until:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 5.0)
 
 
 def _filesystem(uri: str) -> tuple[Any, str]:
@@ -119,6 +156,11 @@ def _filesystem(uri: str) -> tuple[Any, str]:
     mend = "use a folder or s3://bucket/folder"
     if not re.match(r"[A-Za-z0-9+.-]+://[^/]", uri):
         raise UserError(f"storage {uri!r} is neither a path nor a whole address; {mend}")
+    if "@" in uri.partition("://")[2].partition("?")[0].partition("/")[0]:
+        raise UserError(
+            "credentials do not belong into a storage's address, which is shown in messages and "
+            "written into runs; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+        )
     try:
         filesystem, prefix = fs.FileSystem.from_uri(uri)
     except (ArrowInvalid, ValueError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     reason = missing()
     if reason:
         pytest.skip(f"building hosts {reason}")
+    # A runner that is out of patience must not leave hosts behind.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
     environment = {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "token"}
     folder = tmp_path_factory.mktemp("hosts")
     with three_hosts(folder, Path(sys.executable).parent, environment) as built:

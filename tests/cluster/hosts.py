@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Host", "Hosts", "missing", "three_hosts"]
+__all__ = ["GATEWAY", "Host", "Hosts", "missing", "three_hosts"]
 
 _NET = "10.213.77"
 _BRIDGE = "rsbr0"
+# This machine, as the hosts see it.
+GATEWAY = f"{_NET}.1"
 
 _ENTER = "ip netns exec {name} unshare --pid --mount --uts --fork --mount-proc --kill-child"
 # The home of root is a folder of the host's own, because `ray up` leaves files there.
@@ -94,7 +96,7 @@ class Host:
     def start(self) -> None:
         """Switches it on; its files are as it left them, but for /tmp/ray."""
         shutil.rmtree(self.folder / "ray", ignore_errors=True)
-        (self.folder / "ray").mkdir()
+        (self.folder / "ray" / "tmp").mkdir(parents=True)
         boot = _BOOT.format(name=self.name, folder=self.folder)
         self._init = subprocess.Popen(
             [*_ENTER.format(name=self.name).split(), "bash", "-c", boot],
@@ -244,6 +246,8 @@ def _furnish(
     names = [f"{h.ip} {h.name}" for h in all_hosts]
     (host.folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *names]) + "\n")
     (host.folder / "sshd_config").write_text(_SSHD.format(keys=keys))
+    # Temporary files are a host's own, too.
+    environment = {**environment, "TMPDIR": "/tmp/ray/tmp"}
     exports = [f"export {name}='{value}'" for name, value in environment.items()]
     profile = "\n".join([f"export PATH={python_bin}:$PATH", *exports]) + "\n"
     for name in (".bashrc", ".profile"):

@@ -42,6 +42,7 @@ class Cluster:
     """One head without CPUs of its own and two workers with one each, as in the shipped files."""
 
     hosts: Hosts
+    environment: str = ""  # of the nodes, as NAME=VALUE …
     _up: set[str] = field(default_factory=set)
 
     def start(self) -> None:
@@ -54,7 +55,7 @@ class Cluster:
                 self._ray_start(worker, f"--address={self.hosts.head.ip}:6379 --num-cpus=1")
 
     def _ray_start(self, host: Host, options: str) -> None:
-        host.run(f"ray stop --force; {HEALTH} ray start {options} {SMALL}")
+        host.run(f"ray stop --force; {HEALTH} {self.environment} ray start {options} {SMALL}")
         self._up.add(host.name)
 
     def stop(self) -> None:
@@ -74,9 +75,11 @@ class Cluster:
         host.cut()
         self._up.discard(host.name)
 
-    def begin(self, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    def begin(
+        self, arguments: list[str], log: Path, environment: str = ""
+    ) -> subprocess.Popen[bytes]:
         """Starts a raysweep command on the head, as `ray submit` does."""
-        command = f"python {ROOT}/cluster/submit.py {shlex.join(arguments)}"
+        command = f"{environment} python {ROOT}/cluster/submit.py {shlex.join(arguments)}"
         return self.hosts.head.start_command(command, log)
 
 

@@ -1,0 +1,126 @@
+"""A real S3 server (moto's), and before it a proxy that loses, delays and refuses requests."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FaultyStore", "faulty_store"]
+
+
+class FaultyStore(ThreadingHTTPServer):
+    """The proxy.
+
+    Attributes:
+        mode: "well"; "errors", where two of five requests fail, one is late and one is done but
+            its answer is lost; or "down", where all fail.
+        faults: how many requests were not answered as they should have been.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, address: str, behind: int) -> None:
+        super().__init__((address, 0), _Handler)
+        self.behind, self.mode, self.faults, self._count = behind, "well", 0, 0
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.server_address[0]}:{self.server_address[1]}"
+
+    def next_fault(self) -> str:
+        """What is to happen to the next request."""
+        with self._lock:
+            self._count += 1
+            kind = {"well": "", "down": "refuse"}.get(self.mode)
+            if kind is None:
+                kind = ("refuse", "", "late", "lost", "")[self._count % 5]
+            self.faults += bool(kind)
+            return kind
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that gave up are no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FaultyStore
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.server.next_fault()
+        if fault == "refuse":
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if fault == "late":
+            time.sleep(1.0)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.behind, timeout=30)
+        connection.request(self.command, self.path, body, dict(self.headers))
+        answer = connection.getresponse()
+        content = answer.read()
+        if fault == "lost":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                self.send_header(name, value)
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+        self.send_header("Content-Length", length or str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """No log."""
+
+
+@contextlib.contextmanager
+def faulty_store(address: str, log: Path) -> Iterator[FaultyStore]:
+    """Starts server and proxy; the proxy listens on `address`, at a port of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log.open("ab") as file:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=file,
+            stderr=file,
+        )
+    proxy = FaultyStore(address, port)
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    try:
+        _make_bucket(port, server, log)
+        yield proxy
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        server.terminate()
+        server.wait()
+
+
+def _make_bucket(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(300):
+        assert server.poll() is None, log.read_text()
+        with contextlib.suppress(OSError):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("PUT", "/bucket")
+            assert connection.getresponse().status == 200
+            return
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
