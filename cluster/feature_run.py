@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import time
@@ -207,7 +208,7 @@ def _make(
     cpus: int | None,
     gpus: int | None,
 ) -> None:
-    from data.features import make_features, plan_workers
+    from data.features import make_features
 
     def on_done(done: PartDone) -> None:
         tally.add(done)
@@ -216,13 +217,20 @@ def _make(
     line.say("starting Ray …")
     with contextlib.ExitStack() as stack:
         # Ray tells on standard output of workers that died; that is for the result, in JSON maybe.
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        stack.enter_context(contextlib.redirect_stdout(_Brief()))
         with _quiet_ray():
-            ray = stack.enter_context(ray_session(address, num_cpus=cpus, num_gpus=gpus))
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        workers = plan_workers(nodes, gpus)
+            stack.enter_context(ray_session(address, num_cpus=cpus, num_gpus=gpus))
         line.say("reading the first images …")
-        make_features(job, backbone, workers, on_done)
+        make_features(job, backbone, gpus, on_done)
+
+
+class _Brief(io.StringIO):
+    """Passes on to standard error what Ray says, without the logs of dead nodes, indented."""
+
+    def write(self, text: str) -> int:
+        kept = [line for line in text.splitlines(keepends=True) if not line.startswith("    ")]
+        sys.stderr.write("".join(kept))
+        return len(text)
 
 
 @contextlib.contextmanager
