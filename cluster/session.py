@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import psutil
 
 from data.errors import UserError
 
@@ -52,7 +54,19 @@ def ray_session(
     try:
         yield ray
     finally:
+        workers = _workers()
         ray.shutdown()
+        for worker in workers:  # they end by themselves, too, but on a busy machine some time later
+            with suppress(psutil.Error):
+                worker.kill()
+
+
+def _workers() -> list[psutil.Process]:
+    """Processes of a session that was started here: what its raylet has started."""
+    with suppress(psutil.Error):
+        raylets = [p for p in psutil.Process().children() if p.name() == "raylet"]
+        return [worker for raylet in raylets for worker in raylet.children(recursive=True)]
+    return []
 
 
 def _init_arguments(
