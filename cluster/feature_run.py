@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cluster.locks import exclusive
 from cluster.preflight import check_cluster
 from cluster.progress import StatusLine, clock
-from cluster.session import RETRIES, ray_session
+from cluster.session import ray_session
 from data.backbones import Backbone, load_backbone
 from data.classify import class_positions, top1
 from data.errors import UserError
-from data.feature_job import FeatureJob, FeatureRequest, finish, open_job
+from data.feature_job import FeatureRequest, finish, open_job
 from data.feature_stages import PartDone
 from data.image_lists import list_images
 from data.shards import ShardIndex
@@ -184,8 +184,7 @@ def run_features(
         if job.pending:
             left = sum(len(part.positions) for part in job.pending)
             with contextlib.closing(_Line(len(listed), len(listed) - left, quiet=quiet)) as line:
-                reopen = partial(open_job, request, storage, listed, backbone)
-                _make(job, reopen, backbone, tally, line, address, cpus, gpus)
+                _make(job, backbone, tally, line, address, cpus, gpus)
         index = finish(job)
     accuracy = {}
     if positions is not None:
@@ -202,8 +201,7 @@ def run_features(
 
 
 def _make(
-    job: FeatureJob,
-    reopen: Callable[[], FeatureJob],
+    job: Any,
     backbone: Backbone,
     tally: Tally,
     line: _Line,
@@ -211,6 +209,8 @@ def _make(
     cpus: int | None,
     gpus: int | None,
 ) -> None:
+    from data.features import make_features
+
     def on_done(done: PartDone) -> None:
         tally.add(done)
         line.update(tally)
@@ -218,41 +218,22 @@ def _make(
     line.say("starting Ray …")
     with contextlib.ExitStack() as stack:
         # Ray tells on standard output of workers that died; that is for the result, in JSON maybe.
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        stack.enter_context(contextlib.redirect_stdout(_Brief()))
         with _quiet_ray():
             ray = stack.enter_context(ray_session(address, num_cpus=cpus, num_gpus=gpus))
         for worry in check_cluster(ray, job.storage.uri):
             line.say(worry)
         line.say("reading the first images …")
-        _make_what_is_left(ray, job, reopen, backbone, gpus, on_done)
+        make_features(job, backbone, gpus, on_done)
 
 
-def _make_what_is_left(
-    ray: Any,
-    job: FeatureJob,
-    reopen: Callable[[], FeatureJob],
-    backbone: Backbone,
-    gpus: int | None,
-    on_done: Callable[[PartDone], None],
-) -> None:
-    """Plans for the nodes that live, and plans anew when one was lost."""
-    from data.features import WorkersLost, make_features, plan_workers
+class _Brief(io.StringIO):
+    """Passes on to standard error what Ray says, without the logs of dead nodes, indented."""
 
-    in_vain = 0
-    while job.pending:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        try:
-            make_features(job, backbone, plan_workers(nodes, gpus), on_done)
-            return
-        except WorkersLost as error:
-            before, job = len(job.pending), reopen()
-            in_vain = in_vain + 1 if len(job.pending) == before else 0
-            if in_vain > RETRIES:
-                reason = str(error).strip().splitlines()[-1].strip()
-                raise UserError(
-                    f"workers die before they finish anything ({reason}); `raysweep doctor` looks "
-                    "for why. What was finished is kept: the same command goes on"
-                ) from None
+    def write(self, text: str) -> int:
+        kept = [line for line in text.splitlines(keepends=True) if not line.startswith("    ")]
+        sys.stderr.write("".join(kept))
+        return len(text)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import psutil
 
 from data.errors import UserError
 from data.storage import PATIENCE
@@ -61,7 +63,19 @@ def ray_session(
     try:
         yield ray
     finally:
+        workers = _workers()
         ray.shutdown()
+        for worker in workers:  # they end by themselves, too, but on a busy machine some time later
+            with suppress(psutil.Error):
+                worker.kill()
+
+
+def _workers() -> list[psutil.Process]:
+    """Processes of a session that was started here: what its raylet has started."""
+    with suppress(psutil.Error):
+        raylets = [p for p in psutil.Process().children() if p.name() == "raylet"]
+        return [worker for raylet in raylets for worker in raylet.children(recursive=True)]
+    return []
 
 
 @contextmanager

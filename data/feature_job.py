@@ -25,7 +25,7 @@ from data.images import INTERPOLATIONS, RESIZES
 from data.shards import INDEX, Shard, ShardIndex, read_metadata
 from data.storage import Storage
 
-__all__ = ["QUARANTINE", "FeatureJob", "FeatureRequest", "Part", "finish", "open_job"]
+__all__ = ["QUARANTINE", "FeatureJob", "FeatureRequest", "Part", "finish", "open_job", "remaining"]
 
 QUARANTINE = "quarantine.jsonl"
 PRECISIONS = ("bfloat16", "float32")
@@ -169,6 +169,7 @@ def open_job(
         backbone=request.backbone,
         weights=request.weights,
         weights_hash=backbone.weights_hash,
+        weights_seed=request.seed,
         preprocessing={**asked["preprocessing"], "precision": request.precision},
         augmentation=asked["augmentation"],
         feature_shape=backbone.feature_shape,
@@ -181,18 +182,25 @@ def open_job(
     else:
         index.write(storage)
     parts = _parts(request, images, preprocessing.resize.size)
-    there = {name for name, _ in storage.files()}
-    _remove_remains(storage, there)
-    return FeatureJob(
-        request=request,
-        storage=storage,
-        images=images,
-        preprocessing=preprocessing,
-        parts=parts,
-        pending=[part for part in parts if part.name not in there],
-        index=index,
-        key=fingerprint(json.dumps({**asked, "weights": ""}, sort_keys=True)),
+    _remove_remains(storage)
+    return remaining(
+        FeatureJob(
+            request=request,
+            storage=storage,
+            images=images,
+            preprocessing=preprocessing,
+            parts=parts,
+            pending=[],
+            index=index,
+            key=fingerprint(json.dumps({**asked, "weights": ""}, sort_keys=True)),
+        )
     )
+
+
+def remaining(job: FeatureJob) -> FeatureJob:
+    """The job with what is still to do now."""
+    there = {name for name, _ in job.storage.files()}
+    return replace(job, pending=[part for part in job.parts if part.name not in there])
 
 
 def _asked(
@@ -247,10 +255,12 @@ def _parts(request: FeatureRequest, images: ImageList, size: int) -> list[Part]:
     return parts
 
 
-def _remove_remains(storage: Storage, there: set[str]) -> None:
+def _remove_remains(storage: Storage) -> None:
     """Removes the half-written files of processes that were killed."""
-    for name in there:
-        if name.startswith(".") and ".parquet." in name and storage.local is not None:
+    if storage.local is None:  # an object store has none
+        return
+    for name, _ in storage.files():
+        if name.startswith(".") and ".parquet." in name:
             (storage.local / name).unlink(missing_ok=True)
 
 

@@ -5,14 +5,16 @@
 
 A block of Ray Data is one part of the job (see `data.feature_job`) from its file names to its
 shard: no step cuts or joins blocks, so a part is decoded by one task and written by one call of an
-actor. A backbone that dies with its node ends the plan with `WorkersLost`: what is left of the
-cluster calls for another plan. A command that dies leaves parts undone, which its next run makes.
+actor. A worker that dies loses parts, which Ray gives to others. After the death of a node the work
+is divided anew among those that are left. A command that dies leaves parts undone, which its next
+run makes.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,17 +26,14 @@ import torch
 from data.backbones import Backbone
 from data.errors import UserError
 from data.feature_decoding import decode_part
-from data.feature_job import FeatureJob, Part
+from data.feature_job import FeatureJob, Part, remaining
 from data.feature_stages import BackboneStage, PartDone
 
-__all__ = ["PartDone", "Workers", "WorkersLost", "make_features", "plan_workers"]
+__all__ = ["PartDone", "Workers", "make_features", "plan_workers"]
 
 # A process with PyTorch, a network and its activations, generously.
 _ACTOR_BYTES = 1.5 * 2**30
-
-
-class WorkersLost(Exception):  # noqa: N818  (no defect)
-    """A backbone's process or its node died; parts that were done are kept."""
+_LOOK_AT_NODES_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,23 +91,20 @@ def plan_workers(nodes: list[Mapping[str, float]], gpus: int | None = None) -> W
     memory = min(node.get("memory", float("inf")) for node in nodes)
     actors = int(max(1, min(least, memory // _ACTOR_BYTES)))
     decoders = max(1, int(least) // 2)
-    # Ray finds no place for one actor more on a node, and always one for its decoders: when a node
-    # is lost, actors that were to be on it leave the decoders of the others alone.
-    room = min(0.25, least / 4)
     return Workers(
         num_actors=actors * len(nodes),
         gpus=0,
-        cpus=(least - room) / actors,
+        cpus=least / 2 / actors,
         threads=max(1, int(least) // actors),
         num_decoders=decoders * len(nodes),
-        decoder_cpus=room / decoders,
+        decoder_cpus=min(1.0, least / 2 / decoders),
     )
 
 
 def make_features(
     job: FeatureJob,
     backbone: Backbone,
-    workers: Workers,
+    gpus: int | None = None,
     on_done: Callable[[PartDone], None] = lambda done: None,
 ) -> None:
     """Makes all pending parts of a job; Ray is connected to already.
@@ -116,22 +112,66 @@ def make_features(
     Args:
         job: from `open_job`.
         backbone: the job's.
-        workers: from `plan_workers`.
+        gpus: see `plan_workers`.
         on_done: called after each part, in the order in which they are done.
 
     Raises:
-        UserError: the storage or a list of images is at fault, as the message says.
-        WorkersLost: a worker died; open the job again for what is left, and plan anew.
+        UserError: the storage or a list of images is at fault, or the cluster has no node to
+            work on (any more), as the message says.
     """
-    if not job.pending:
-        return
+    import ray
+
+    while job.pending:
+        workers = plan_workers([node["Resources"] for node in ray.nodes() if node["Alive"]], gpus)
+        try:
+            _make_parts(job, backbone, workers, on_done)
+            return
+        except _NodeLostError:
+            job = remaining(job)
+
+
+class _NodeLostError(Exception):
+    """A node died. Its backbones would crowd out the decoding elsewhere, or wait for its GPUs."""
+
+
+def _watch_nodes() -> Any:
+    """A callback of Ray Data, as a class, that raises `_NodeLostError` when a node died."""
+    import ray
+    from ray.data._internal.execution.execution_callback import ExecutionCallback
+
+    class NodeWatch(ExecutionCallback):
+        def before_execution_starts(self, executor: Any) -> None:
+            self._nodes, self._looked = self._alive(), time.monotonic()
+
+        def on_execution_step(self, executor: Any) -> None:
+            if time.monotonic() - self._looked < _LOOK_AT_NODES_S:
+                return
+            self._looked = time.monotonic()
+            if self._nodes - self._alive():
+                raise _NodeLostError
+
+        @staticmethod
+        def _alive() -> set[str]:
+            return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+    return NodeWatch
+
+
+def _make_parts(
+    job: FeatureJob,
+    backbone: Backbone,
+    workers: Workers,
+    on_done: Callable[[PartDone], None],
+) -> None:
+    """Makes all pending parts of a job with the nodes that there are now."""
     import ray
     from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # importing it has set another
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.custom_execution_callback_classes = [_watch_nodes()]
     context.execution_options.resource_limits = context.execution_options.resource_limits.copy(
         object_store_memory=_object_store_bytes(job, workers)
     )
@@ -169,9 +209,6 @@ def make_features(
             compute=pool,
             num_cpus=workers.cpus,
             num_gpus=workers.gpus or None,
-            # Ray would wait for a place to start it anew, and its parts with it: for ever, if the
-            # place was on a node that does not come back.
-            max_restarts=0,
             fn_constructor_kwargs={
                 "body": ray.put(body),
                 "preprocessing": job.preprocessing,
@@ -230,16 +267,8 @@ def _object_store_bytes(job: FeatureJob, workers: Workers) -> int:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Finds the user's error, or the death of a worker, under what Ray wraps around it."""
-    from ray.exceptions import (
-        NodeDiedError,
-        ObjectLostError,
-        RayActorError,
-        RayError,
-        WorkerCrashedError,
-    )
-
-    lost = RayActorError | NodeDiedError | ObjectLostError | WorkerCrashedError
+    """Finds the user's error under what Ray wraps around it."""
+    from ray.exceptions import RayError
 
     try:
         yield
@@ -250,7 +279,5 @@ def _plain_errors() -> Iterator[None]:
             for each in (cause, own):
                 if isinstance(each, UserError | OSError):
                     raise UserError(str(each)) from None
-                if isinstance(each, lost):
-                    raise WorkersLost(str(each)) from None
             cause = cause.__cause__ or cause.__context__
         raise

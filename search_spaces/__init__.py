@@ -11,6 +11,7 @@ from search_spaces import (
     filter_widths,
     head_shape,
     l2,
+    ngrams,
     optimizer,
     rnn_size,
 )
@@ -27,6 +28,7 @@ _MODULES = (
     filter_widths,
     head_shape,
     l2,
+    ngrams,
     optimizer,
     rnn_size,
 )

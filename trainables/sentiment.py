@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from data.errors import UserError
+from data.ngrams import NgramIndex
 from trainables.config import Config
 from trainables.embedding import Embedding
 from trainables.learner import Dataset, Learner
+from trainables.ngram_scores import NgramScores, log_ratios
 from trainables.sentiment_config import SentimentConfig, SentimentData
 from trainables.sentiment_net import SentimentNet, build_network
 from trainables.text_layers import fast_dtype
@@ -29,6 +31,7 @@ _INIT_SCALE = 0.05
 _NO_VECTORS = (
     "embedding_source=glove needs word vectors, and the data have none; add --data vectors=glove.6B"
 )
+_NO_NGRAMS = "ngrams={} needs the texts' n-grams, and the data have {}; add --data ngrams={}"
 # Batches of texts of like length, for what takes time with the longest: drawn from as many batches.
 _BATCHES_SORTED = 16
 
@@ -55,7 +58,12 @@ class Sentiment(Learner[SentimentConfig]):
             **_columns("train", texts.train),
             **_columns("val", texts.validation),
         }
+        test = _columns("test", texts.test)
         fingerprint, description = texts.fingerprint(), texts.description
+        if config.ngrams:
+            _add_ngrams(arrays, test, config.ngrams)
+            fingerprint += f"-ngrams{config.ngrams}"
+            description += f"; {len(arrays['ngram_keys']):,} n-grams"
         if config.vectors:
             from data.glove import load, vocabulary_vectors
 
@@ -66,24 +74,39 @@ class Sentiment(Learner[SentimentConfig]):
             arrays["vectors"] = vectors.matrix
             fingerprint += "-" + vectors.fingerprint()
             description += f"; vectors for {vectors.share_of_text:.1%} of the words in the texts"
-        return Dataset(arrays, _columns("test", texts.test), texts, fingerprint, description)
+        return Dataset(arrays, test, texts, fingerprint, description)
 
     @classmethod
     def check(cls, config: Any, data: Any) -> None:
-        """Refuses embedding_source=glove where the data name no vectors."""
+        """Refuses embedding_source=glove where the data name no vectors, and n-grams like that."""
         if config.embedding_source == "glove" and not data.vectors:
             raise UserError(_NO_VECTORS)
+        if config.ngrams > data.ngrams:
+            has = f"those of up to {data.ngrams} words" if data.ngrams else "none"
+            raise UserError(_NO_NGRAMS.format(config.ngrams, has, config.ngrams))
 
     def build_model(self) -> nn.Module:
         """The network; see `first_embedding` for what is refused."""
         precision = self.config.precision
         dtype = fast_dtype(self.device) if precision == "auto" else getattr(torch, precision)
-        return build_network(
+        network = build_network(
             self.config,
             first_embedding(self.config, self.data),
             self.data["train_ids"].shape[1],
             self.data["num_classes"],
             dtype,
+        )
+        if self.config.ngrams:
+            network.ngrams = NgramScores(self._ngram_ratios())
+        return network
+
+    def _ngram_ratios(self) -> Tensor:
+        ends, wanted = self.data.get("ngram_ends", ()), self.config.ngrams
+        if wanted >= len(ends):
+            raise UserError(_NO_NGRAMS.format(wanted, "fewer", wanted))
+        data = self.data
+        return log_ratios(
+            data["train_ngrams"], data["train_labels"], data["num_classes"], int(ends[wanted]) + 1
         )
 
     def on_epoch_start(self, epoch: int) -> None:
@@ -102,20 +125,19 @@ class Sentiment(Learner[SentimentConfig]):
             found += [(weight, config.dense_l2) for weight in weights]
         return found
 
-    def batches(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """(ids, lengths, labels) of texts in an order drawn by `generator`."""
+    def batches(self, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
+        """(ids, lengths, labels) of texts in an order drawn by `generator`, and their n-grams."""
         labels = self.data["train_labels"]
         order = torch.randperm(len(labels), generator=generator)
         rows = order.split(self.config.batch_size)
         if self.config.architecture == "lstm":
             rows = self._of_like_length(order, generator)
+        names = ["train_ids", "train_lengths", "train_labels"]
+        if self.model.ngrams is not None:
+            names.append("train_ngrams")
         for chosen in rows:
             chosen = chosen.to(self.device)
-            yield (
-                self.data["train_ids"].index_select(0, chosen),
-                self.data["train_lengths"].index_select(0, chosen),
-                labels.index_select(0, chosen),
-            )
+            yield tuple(self.data[name].index_select(0, chosen) for name in names)
 
     def _of_like_length(self, order: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Sorts by length within groups of 16 batches, then shuffles the batches."""
@@ -129,13 +151,41 @@ class Sentiment(Learner[SentimentConfig]):
         """Batches an epoch; the last one may be smaller."""
         return -(-len(self.data["train_labels"]) // self.config.batch_size)
 
-    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Cross-entropy, in nats."""
-        ids, lengths, labels = batch
-        return nn.functional.cross_entropy(self.model(ids, lengths), labels)
+    def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Cross-entropy, in nats: the network's and, with n-grams, theirs added to it.
 
-    def scores(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Scores of the classes, float32 [n, num_classes]: texts of like length at a time."""
+        Each learns by its own. On the loss of both together n-grams, which know the training texts
+        by heart after an epoch, leave the network nothing to learn.
+        """
+        ids, lengths, labels, *ngrams = batch
+        loss = nn.functional.cross_entropy(self.model(ids, lengths), labels)
+        if self.model.ngrams is not None:
+            loss = loss + nn.functional.cross_entropy(self.model.ngrams(*ngrams), labels)
+        return loss
+
+    def scores(self, ids: Tensor, lengths: Tensor, ngrams: Tensor | None = None) -> Tensor:
+        """Scores of the classes: the network's, or the mean of its scores and the n-grams'.
+
+        Args:
+            ids: [n, length], padded in front.
+            lengths: words of each text, [n].
+            ngrams: of the texts, as `NgramIndex.encode` gives them; looked up if left out.
+
+        Returns:
+            float32 [n, num_classes].
+        """
+        scores = self._network_scores(ids, lengths)
+        if self.model.ngrams is None:
+            return scores
+        if ngrams is None:
+            keys, ends = (self.data[f"ngram_{name}"].cpu().numpy() for name in ("keys", "ends"))
+            index = NgramIndex(keys, ends, self.data["vocabulary_size"])
+            ngrams = self.tensor(index.encode(ids.cpu().numpy()))
+        parts = ngrams.split(_EVALUATE_AT_ONCE)
+        return (scores + torch.cat([self.model.ngrams(part) for part in parts])) / 2
+
+    def _network_scores(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Texts of like length at a time."""
         order = lengths.argsort(stable=True)
         parts = [
             self.model(ids.index_select(0, rows), lengths.index_select(0, rows)).float()
@@ -147,7 +197,8 @@ class Sentiment(Learner[SentimentConfig]):
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
         """Accuracy (a share) and cross-entropy in nats."""
         labels = data[f"{prefix}_labels"]
-        scores = self.scores(data[f"{prefix}_ids"], data[f"{prefix}_lengths"])
+        texts = data[f"{prefix}_ids"], data[f"{prefix}_lengths"], data.get(f"{prefix}_ngrams")
+        scores = self.scores(*texts)
         right = float((scores.argmax(1) == labels).double().mean())
         loss = float(nn.functional.cross_entropy(scores.double(), labels))
         return {f"{prefix}_accuracy": right, f"{prefix}_loss": loss}
@@ -232,6 +283,17 @@ def _locate(name: str, data_dir: str | None) -> Path:
     if name in DATASETS:
         return fetch(name, data_dir=data_dir)
     return Path(data_dir or ".", name).expanduser()
+
+
+def _add_ngrams(arrays: dict[str, Any], test: dict[str, Any], longest: int) -> None:
+    """Adds the n-grams of up to `longest` words that each text has, and how to find them."""
+    index = NgramIndex.build(arrays["train_ids"], arrays["vocabulary_size"], longest)
+    arrays |= {"ngram_keys": index.keys, "ngram_ends": index.ends}
+    train, val = (index.encode(arrays[f"{name}_ids"]) for name in ("train", "val"))
+    most = max(train.shape[1], val.shape[1])  # one width, so that both can be trained on
+    for name, each in (("train", train), ("val", val)):
+        arrays[f"{name}_ngrams"] = np.pad(each, ((0, 0), (most - each.shape[1], 0)))
+    test["test_ngrams"] = index.encode(test["test_ids"])
 
 
 def _columns(name: str, texts: TextSet) -> dict[str, Any]:

@@ -41,6 +41,9 @@ class SentimentData(Config):
     vectors_size: int | None = option(
         None, "numbers in a word vector, where the source has several sizes", low=1
     )
+    ngrams: int = option(
+        0, "words of the longest n-grams that are counted, for the field ngrams", low=0, high=8
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +77,13 @@ class SentimentConfig(TrainingConfig):
     )
     lstm_size: int = option(100, "units of the LSTM", low=1, high=8192)
     hidden_size: int = option(100, "units of the dense layer; 0: none", low=0, high=65536)
+    ngrams: int = option(
+        0,
+        "words of the longest n-grams that a linear model beside the network looks at, of those "
+        "that --data ngrams counts; 0: no such model",
+        low=0,
+        high=8,
+    )
     word_dropout: float = option(0.2, "share of words dropped", low=0.0, high=0.95)
     embedding_dropout: float = option(
         0.2, "share of the embedded words' elements dropped", low=0.0, high=0.95

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from trainables.ngram_scores import NgramScores
 from trainables.sentiment_config import SentimentConfig
 from trainables.text_layers import (
     conv_relu_pool,
@@ -50,6 +51,8 @@ class SentimentNet(nn.Module, ABC):
         super().__init__()
         self.config, self.dtype = config, dtype
         self.table = nn.Parameter(table)
+        self.ngrams: NgramScores | None = None
+        """A linear model beside the network, where there is one; `forward` does not ask it."""
         self.hidden: nn.Linear | None = None
         if config.hidden_size:
             # PyTorch's small first weights: with 16,000 inputs larger ones only add noise at first.

@@ -1,4 +1,4 @@
-"""`raysweep features` under real Ray: killed in its middle, twice, every image is there once."""
+"""`raysweep features` under real Ray: command, workers and nodes die, every image is there once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from ray.cluster_utils import Cluster
 
+import cluster as settings  # noqa: F401  (what Ray reads when it is imported)
 from data.shards import read_split
 
 pytestmark = pytest.mark.timeout(600)
@@ -92,22 +94,69 @@ def _kill_a_backbone(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def features(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Features whose command was killed twice, and in its third run a worker, too."""
-    out = tmp_path_factory.mktemp("features") / "out"
+def nodes() -> Iterator[Cluster]:
+    """A head, which only the command uses, and two nodes with a core each."""
+    # A node that does not answer is dead after three seconds, not fifteen.
+    health = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": health})
+    for _ in range(2):
+        made.add_node(num_cpus=1)
+    yield made
+    made.shutdown()
+
+
+def _kill_the_command_twice(images: Path, out: Path) -> None:
     before: dict[str, int] = {}
-    for count in (4, 16):
+    for count in (4, 12):
         process = start(images, out)
         wait_for_shards(out, count, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         assert before.items() <= written(out).items(), "what was finished is not made again"
         before = written(out)
+
+
+def _kill_a_worker_then_press_ctrl_c(images: Path, out: Path) -> None:
+    before = written(out)
     process = start(images, out)
-    wait_for_shards(out, len(before) + 4, process)
+    wait_for_shards(out, len(before) + 2, process)
     _kill_a_backbone(process)
+    wait_for_shards(out, len(shards(out)) + 4, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    assert b"the same command goes on" in errors
+    assert b"Traceback" not in errors
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive, "Ctrl-C leaves no process behind"
+    assert before.items() <= written(out).items()
+
+
+def _kill_nodes_twice(images: Path, out: Path, nodes: Cluster) -> dict[str, object]:
+    """First one of two; then the one that is left, and a new machine takes its place."""
+    before = written(out)
+    process = start(images, out, "--address", nodes.address)
+    for number, node in enumerate(list(nodes.worker_nodes)):
+        wait_for_shards(out, len(before) + 4, process)
+        nodes.remove_node(node, allow_graceful=False)
+        assert before.items() <= written(out).items()
+        before = written(out)
+        if number:
+            nodes.add_node(num_cpus=1)
+    assert len(before) < sum(_NUM_IMAGES.values()) // 2, "there is work left for the new machine"
     answer = finish(process)
     assert before.items() <= written(out).items()
+    return answer
+
+
+@pytest.fixture(scope="module")
+def features(images: Path, nodes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features of a job to which all of that happened, one after another."""
+    out = tmp_path_factory.mktemp("features") / "out"
+    _kill_the_command_twice(images, out)
+    _kill_a_worker_then_press_ctrl_c(images, out)
+    answer = _kill_nodes_twice(images, out, nodes)
     assert answer["rows"] == _NUM_IMAGES
     assert answer["quarantined"] == 3
     assert 0 < int(str(answer["images_done_now"])) < sum(_NUM_IMAGES.values())
@@ -162,16 +211,3 @@ def test_the_same_command_again_does_nothing(features: Path, images: Path) -> No
     before = written(features)
     assert finish(start(images, features))["images_done_now"] == 0
     assert written(features) == before
-
-
-def test_ctrl_c_says_how_to_go_on(images: Path, tmp_path: Path) -> None:
-    process = start(images, tmp_path / "out")
-    wait_for_shards(tmp_path / "out", 2, process)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors.decode()
-    assert b"the same command goes on" in errors
-    assert b"Traceback" not in errors
-    _, alive = psutil.wait_procs(children, timeout=10)
-    assert not alive, "Ctrl-C leaves no process behind"

@@ -1,0 +1,20 @@
+"""Does it help to look at runs of words as they are, beside a network?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from search_spaces.space import Space, Trial
+
+__all__ = ["SPACE"]
+
+
+def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
+    return {"ngrams": trial.suggest_categorical("ngrams", [0, 1, 2, 3])}
+
+
+SPACE = Space(
+    name="ngrams",
+    question="How long are the runs of words that say something by themselves?",
+    ask={"sentiment": _sentiment},
+)
