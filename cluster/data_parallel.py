@@ -180,7 +180,8 @@ def _train(
         )
         _watch(ray, trainer, mailbox, records)
     finally:
-        ray_folder.remove_all()
+        with contextlib.suppress(OSError):
+            ray_folder.remove_all()
 
 
 def _watch(ray: Any, trainer: Any, mailbox: Any, records: _Records) -> None:

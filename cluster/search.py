@@ -192,7 +192,9 @@ def _tune(
         try:
             tuner.fit()
         finally:
-            ray_folder.remove_all()
+            if ray_states:
+                with contextlib.suppress(OSError):
+                    ray_folder.remove_all()
 
 
 def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None) -> int:

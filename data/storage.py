@@ -68,7 +68,7 @@ class Storage:
             return (self._root / name).exists()
         from pyarrow import fs
 
-        info = _patiently(lambda: self._fs.get_file_info(self._key(name)))
+        info = self._patiently(lambda: self._fs.get_file_info(self._key(name)))
         return bool(info.type != fs.FileType.NotFound)
 
     def read(self, name: str, length: int | None = None) -> bytes:
@@ -81,7 +81,7 @@ class Storage:
             with self._fs.open_input_stream(self._key(name)) as stream:
                 return bytes(stream.read(length))
 
-        return _patiently(download)
+        return self._patiently(download)
 
     def files(self) -> Iterator[tuple[str, int]]:
         """All files at any depth: (name with `/` between folders, size in bytes); in any order."""
@@ -95,7 +95,7 @@ class Storage:
         from pyarrow import fs
 
         selector = fs.FileSelector(self._prefix, allow_not_found=True, recursive=True)
-        for info in _patiently(lambda: self._fs.get_file_info(selector)):
+        for info in self._patiently(lambda: self._fs.get_file_info(selector)):
             if info.type == fs.FileType.File:
                 yield info.path[len(self._prefix) + 1 :], info.size
 
@@ -108,7 +108,7 @@ class Storage:
                 with self._fs.open_output_stream(self._key(name)) as stream:
                     stream.write(blob)
 
-            _patiently(upload)
+            self._patiently(upload)
             return
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,26 +128,30 @@ class Storage:
             shutil.rmtree(self._root, ignore_errors=True)
             return
         with contextlib.suppress(FileNotFoundError):
-            _patiently(lambda: self._fs.delete_dir(self._prefix))
+            self._patiently(lambda: self._fs.delete_dir(self._prefix))
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}"
 
-
-def _patiently(action: Callable[[], _T]) -> _T:
-    """Does it, again and again while the store fails; every action here may be done twice."""
-    until = time.monotonic() + float(os.environ.get(PATIENCE, "120"))
-    pause = 0.2
-    while True:
-        try:
-            return action()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            if any(cause in str(error) for cause in _LASTING) or time.monotonic() + pause > until:
+    def _patiently(self, action: Callable[[], _T]) -> _T:
+        """Does it, again and again while the store fails; every action here may be done twice."""
+        start, patience = time.monotonic(), float(os.environ.get(PATIENCE, "120"))
+        pause = 0.2
+        while True:
+            try:
+                return action()
+            except FileNotFoundError:
                 raise
-        time.sleep(pause)
-        pause = min(2 * pause, 5.0)
+            except OSError as error:
+                seconds = time.monotonic() - start
+                lasting = any(cause in str(error) for cause in _LASTING)
+                if lasting or seconds + pause > patience:
+                    reason = str(error).strip().splitlines()[0]
+                    raise OSError(
+                        f"the storage {self.uri} failed for {seconds:.0f} s: {reason}"
+                    ) from None
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
 
 
 def _filesystem(uri: str) -> tuple[Any, str]:

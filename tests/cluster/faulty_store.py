@@ -16,6 +16,9 @@ from typing import Any
 
 __all__ = ["FaultyStore", "faulty_store"]
 
+# Headers between two neighbours, which are not passed on.
+_OF_A_HOP = ("transfer-encoding", "connection", "content-length")
+
 
 class FaultyStore(ThreadingHTTPServer):
     """The proxy.
@@ -55,8 +58,19 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FaultyStore
 
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        chunks = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return b"".join(chunks)
+
     def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
         fault = self.server.next_fault()
         if fault == "refuse":
             self.send_response(503)
@@ -66,7 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "late":
             time.sleep(1.0)
         connection = http.client.HTTPConnection("127.0.0.1", self.server.behind, timeout=30)
-        connection.request(self.command, self.path, body, dict(self.headers))
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in _OF_A_HOP}
+        headers["Content-Length"] = str(len(body))
+        connection.request(self.command, self.path, body, headers)
         answer = connection.getresponse()
         content = answer.read()
         if fault == "lost":
@@ -75,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(answer.status)
         for name, value in answer.getheaders():
-            if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+            if name.lower() not in _OF_A_HOP:
                 self.send_header(name, value)
         length = answer.getheader("Content-Length") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(content)))
