@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,10 @@ from data.storage import Storage
 from trainables.base import INDEX, trial_folder
 
 __all__ = ["Deadline", "RunCallback"]
+
+_UPLOAD_PERIOD_S = 15.0
+# One name, so that a trial which goes on elsewhere has no two of them.
+_EVENTS = "events.out.tfevents.trial"
 
 
 class Deadline(Stopper):
@@ -67,6 +72,9 @@ class RunCallback(Callback):
         self._searcher, self._ledger, self._storage = searcher, searcher.ledger, storage
         self._progress, self._deadline = progress, deadline
         self._writers: dict[int, TrialWriter] = {}
+        self._uploaded = time.monotonic()
+        # An object store takes whole files only: they grow here, and are uploaded now and then.
+        self._scratch = tempfile.TemporaryDirectory(prefix="raysweep-events-")
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles callbacks to restore them, but a run is restored by its ledger."""
@@ -79,8 +87,8 @@ class RunCallback(Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Opens the trial's TensorBoard file."""
         record = self._record(trial)
-        if self._storage.local is not None and record.index not in self._writers:
-            writer = TrialWriter(self._storage.local / trial_folder(record.index))
+        if record.index not in self._writers:
+            writer = TrialWriter(self._folder(record.index))
             for result in record.history:
                 writer.scalars(result)
             self._writers[record.index] = writer
@@ -130,12 +138,18 @@ class RunCallback(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Lets the progress line breathe."""
         self._progress.update(self._ledger)
+        if time.monotonic() - self._uploaded > _UPLOAD_PERIOD_S:
+            for index in self._writers:
+                self._keep(self._upload, index)
+            self._uploaded = time.monotonic()
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Closes what is open."""
-        for writer in self._writers.values():
+        for index, writer in self._writers.items():
             self._keep(writer.close)
+            self._keep(self._upload, index)
         self._keep(self._ledger.flush)
+        self._scratch.cleanup()
 
     def _keep(self, write: Callable[..., None], *arguments: Any) -> None:
         """Writes; when that fails, ends the search and writes no more."""
@@ -156,7 +170,19 @@ class RunCallback(Callback):
             best = record.best(self._ledger.metric, self._ledger.mode)
             name = f"trial {record.index:05d}"
             writer.finish(name, record.config, best or {}, self._ledger.metric)
+            self._upload(record.index)
         self._ledger.end(record.index, status, error)
+
+    def _folder(self, index: int) -> Path:
+        """Where a trial's event file grows."""
+        return (self._storage.local or Path(self._scratch.name)) / trial_folder(index)
+
+    def _upload(self, index: int) -> None:
+        """Writes a trial's event file to an object store, in the place of its last state."""
+        if self._storage.local is None:
+            for path in self._folder(index).glob("events.out.tfevents.*"):
+                name = f"{trial_folder(index)}/{_EVENTS}"
+                self._storage.write(name, path.read_bytes())
 
 
 def _node_was_lost(trial: Any) -> bool:

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from cluster.callback import Deadline, RunCallback
+from cluster.capacity import require_resources, trial_places
 from cluster.embeddings import publish_embeddings
 from cluster.ledger import FAILED, RUNNING, Ledger
 from cluster.locks import exclusive
@@ -123,13 +124,14 @@ class _Records:
 
 
 def _require_workers(ray: Any, request: SearchRequest, workers: int) -> None:
-    have = ray.cluster_resources()
-    for name, each in (("CPU", request.cpus), ("GPU", request.gpus)):
-        if each * workers > have.get(name, 0):
-            raise UserError(
-                f"--workers {workers} with {each:g} {name} each need {each * workers:g}, and there "
-                f"are {have.get(name, 0):g}; use fewer workers, or a larger cluster"
-            )
+    """Refuses workers that will never have a place at the same time: Ray would wait for ever."""
+    require_resources(ray, request.cpus, request.gpus)
+    found = trial_places(ray, request.cpus, request.gpus)
+    if workers > found:
+        raise UserError(
+            f"--workers {workers} with {request.cpus:g} CPU and {request.gpus:g} GPU each do not "
+            f"fit: there are places for {found}; use fewer workers, or a larger cluster"
+        )
 
 
 def _train(
@@ -158,7 +160,7 @@ def _train(
             "metric": request.metric,
             "mode": request.mode,
             "threads": max(1, int(request.cpus)),
-            "use_gpu": request.gpus > 0,
+            "gpus": request.gpus,
         },
     }
     # Ray Train wants a folder that all workers reach, if only to see that they do.
@@ -264,7 +266,7 @@ def _work(job: dict[str, Any]) -> None:
     import ray
 
     worker = _Worker(job["config"], arrays=ray.get(job["arrays"]), **job["setup"])
-    if worker._failure is None:
+    if worker._failure is None and worker._storage_failure is None:
         worker.agree()
     over = False
     while not over:

@@ -146,7 +146,7 @@ def _ray() -> Finding:
 
 def _cluster(root: str, address: str) -> Iterator[Finding]:
     from cluster.capacity import alive_nodes, planned_nodes
-    from cluster.preflight import examine_nodes
+    from cluster.preflight import CLOSE_IT, examine_nodes, exposure
     from cluster.session import ray_session
 
     try:
@@ -155,6 +155,9 @@ def _cluster(root: str, address: str) -> Iterator[Finding]:
             cpus, gpus = (sum(n["Resources"].get(r, 0) for n in have) for r in ("CPU", "GPU"))
             more = f", and up to {len(planned)} nodes when work asks for them" if planned else ""
             yield Finding("cluster", True, f"{len(have)} nodes, {cpus:g} CPUs, {gpus:g} GPUs{more}")
+            problem = exposure(ray)
+            detail = problem or "nobody without the token, or from outside, may run jobs"
+            yield Finding("access", not problem, detail, CLOSE_IT if problem else "")
             yield from examine_nodes(ray, root)
     except UserError as error:
         yield Finding("cluster", False, str(error))

@@ -7,11 +7,13 @@ each of them shows hours later otherwise, as a trial that failed or a result tha
 from __future__ import annotations
 
 import contextlib
+import json
 import platform
 import secrets
 import shutil
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -24,9 +26,14 @@ from cluster.session import on_node
 from data.errors import UserError
 from data.storage import Storage
 
-__all__ = ["NodeReport", "check_cluster", "examine_nodes"]
+__all__ = ["CLOSE_IT", "NodeReport", "check_cluster", "examine_nodes", "exposure"]
 
 _MIN_DISK_GB, _MIN_SHM_GB, _MAX_SKEW_S, _ANSWER_S = 2.0, 0.1, 2.0, 60.0
+_MARKET, _MODE_PATH = "ray.io/market-type", "/api/authentication_mode"
+CLOSE_IT = (
+    "anybody who reaches that address may run commands there. Start Ray with RAY_AUTH_MODE=token, "
+    "or with --dashboard-host=127.0.0.1"
+)
 _MUST_AGREE = ("python", "ray", "torch", "raysweep")
 
 
@@ -178,9 +185,13 @@ def check_cluster(ray: Any, uri: str) -> list[str]:
 
     Raises:
         UserError: at least one node has another version, or does not reach the storage; the message
-            names every such node with what is wrong.
+            names every such node with what is wrong. Or anybody may run jobs there.
     """
-    if len(alive_nodes(ray)) < 2:
+    open_to_all = exposure(ray)
+    if open_to_all:
+        raise UserError(f"{open_to_all}; {CLOSE_IT}")
+    nodes = alive_nodes(ray)
+    if len(nodes) < 2:
         return []
     findings = list(examine_nodes(ray, uri))
     bad = [f"  {f.name}: {f.mend}" for f in findings if f.ok is False]
@@ -191,4 +202,35 @@ def check_cluster(ray: Any, uri: str) -> list[str]:
             + "\nAll nodes need the same versions, and a --storage that each of them reaches: "
             "s3://…, or a folder on a network file system"
         )
-    return [f"{f.name}: {f.mend}" for f in findings if f.ok is None]
+    worries = [f"{f.name}: {f.mend}" for f in findings if f.ok is None]
+    return [*worries, *_driver_worry(ray, nodes)]
+
+
+def _driver_worry(ray: Any, nodes: list[dict[str, Any]]) -> Iterator[str]:
+    here = ray.get_runtime_context().get_node_id()
+    labels = next((n.get("Labels") or {} for n in nodes if n["NodeID"] == here), {})
+    if labels.get(_MARKET) == "spot":
+        yield (
+            "the driver runs on a spot node, and with it the search may end; start it on the head, "
+            "or resume it with the same command"
+        )
+
+
+def exposure(ray: Any) -> str:
+    """What is wrong when anybody on the network may run jobs here; empty if nobody may.
+
+    The dashboard, which is also the job server, answers on an address of the network and asks for
+    no token.
+    """
+    address = ray._private.worker.get_dashboard_url()
+    host, _, port = (address or "").rpartition(":")
+    if not host or host == "localhost" or host.startswith("127.") or host in ("::1", "[::1]"):
+        return ""
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}{_MODE_PATH}", timeout=10) as answer:
+            mode = json.load(answer).get("authentication_mode")
+    except (OSError, ValueError):
+        return ""
+    if mode != "disabled":
+        return ""
+    return f"the cluster's dashboard and job server listen at {address} and ask nobody for a token"

@@ -154,7 +154,7 @@ def _tune(
         metric=request.metric,
         mode=request.mode,
         threads=max(1, int(request.cpus)),
-        use_gpu=request.gpus > 0,
+        gpus=request.gpus,
         ray_states=ray_states,
     )
     scheduler = build_scheduler(

@@ -92,12 +92,16 @@ class Storage:
                     if path.is_file():
                         yield path.relative_to(self._root).as_posix(), path.stat().st_size
             return
+        for info in self._infos():
+            yield info.path[len(self._prefix) + 1 :], info.size
+
+    def _infos(self) -> list[Any]:
+        """Arrow's records of all files in an object store's folder."""
         from pyarrow import fs
 
         selector = fs.FileSelector(self._prefix, allow_not_found=True, recursive=True)
-        for info in self._patiently(lambda: self._fs.get_file_info(selector)):
-            if info.type == fs.FileType.File:
-                yield info.path[len(self._prefix) + 1 :], info.size
+        found = self._patiently(lambda: self._fs.get_file_info(selector))
+        return [info for info in found if info.type == fs.FileType.File]
 
     def write(self, name: str, content: bytes | str) -> None:
         """Writes the whole file, or leaves what was there."""
@@ -121,6 +125,30 @@ class Storage:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+    @contextlib.contextmanager
+    def as_folder(self) -> Iterator[Path]:
+        """A folder on this machine, made if missing; what it holds at the end is the storage's.
+
+        For an object store it is a temporary one, empty at first, and its files are uploaded.
+        """
+        if self._root is not None:
+            self._root.mkdir(parents=True, exist_ok=True)
+            yield self._root
+            return
+        with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
+            yield Path(scratch)
+            for name, _ in Storage(scratch).files():
+                self.write(name, (Path(scratch) / name).read_bytes())
+
+    def states(self) -> dict[str, tuple[int, int]]:
+        """Every file's size in bytes and time of writing in ns: they differ when it has changed."""
+        if self._root is not None:
+            stats = {name: (self._root / name).stat() for name, _ in self.files()}
+            return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+        return {
+            info.path[len(self._prefix) + 1 :]: (info.size, info.mtime_ns) for info in self._infos()
+        }
 
     def remove_all(self) -> None:
         """Removes the folder with all that is in it; nothing happens if it is not there."""

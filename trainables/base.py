@@ -52,7 +52,7 @@ class LearnerTrainable(tune.Trainable):
         metric: str = "",
         mode: str = "min",
         threads: int = 1,
-        use_gpu: bool = False,
+        gpus: float = 0,
         ray_states: bool = True,
     ) -> None:
         """Starts the process's first trial."""
@@ -61,7 +61,10 @@ class LearnerTrainable(tune.Trainable):
         torch.set_num_threads(threads)
         self._learner_class, self._arrays = learner_class, arrays
         self._metric, self._mode = metric, mode
-        self._device = "cuda" if use_gpu else "cpu"
+        self._device = "cuda" if gpus else "cpu"
+        if 0 < gpus < 1:
+            # Trials that share a GPU: one that takes more fails by itself, not its neighbours.
+            torch.cuda.set_per_process_memory_fraction(gpus)
         self._run = Storage(run_uri)
         self._ray_states = ray_states
         self._begin(config)

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from .hosts import Hosts, missing, three_hosts
-from .running import ROOT, TOKEN, Cluster
+from .running import ROOT, SEARCH, SECRET, TOKEN, Cluster, raysweep, table
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,11 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         for host in built:
             (host.home / ".ray").mkdir()
             (host.home / ".ray" / "auth_token").write_text(TOKEN)
+            # Of the stores of all hosts; on instances it would be their role.
+            (host.home / ".aws").mkdir()
+            (host.home / ".aws" / "credentials").write_text(
+                f"[default]\naws_access_key_id = someone\naws_secret_access_key = {SECRET}\n"
+            )
         yield built
 
 
@@ -59,3 +65,20 @@ def ratings(hosts: Hosts) -> Path:
             rating = int(np.clip(np.rint(scores[user, item]), 1, 5))
             writer.writerow([user, item, rating, 1000 + 7 * user + item])
     return path
+
+
+@pytest.fixture(scope="session")
+def undisturbed(ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the search, run on this machine alone."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    raysweep(*SEARCH, "--dataset", str(ratings), "--storage", str(folder))
+    frame = table(folder / "run")
+    assert len(frame) == 12
+    assert set(frame["status"]) == {"finished", "stopped"}, "some trials stop, some finish"
+    return folder / "run"
+
+
+@pytest.fixture
+def expected(undisturbed: Path) -> pd.DataFrame:
+    """The table of the search, whatever happens meanwhile."""
+    return table(undisturbed)

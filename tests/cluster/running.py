@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +16,22 @@ import pandas as pd
 
 from .hosts import Host, Hosts
 
-__all__ = ["HEALTH", "ROOT", "SMALL", "TOKEN", "Cluster", "raysweep", "table", "wait_until"]
+__all__ = [
+    "HEALTH",
+    "ROOT",
+    "SEARCH",
+    "SECRET",
+    "SMALL",
+    "TOKEN",
+    "Cluster",
+    "finish",
+    "raysweep",
+    "table",
+    "wait_until",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
+SECRET = "hidden-secret"
 TOKEN = "0123456789abcdef" * 4
 # A host that is cut off is noticed after a few seconds, not after a minute.
 HEALTH = (
@@ -26,6 +40,10 @@ HEALTH = (
     # A worker whose head is gone ends by itself, after these seconds.
     "RAY_gcs_rpc_server_reconnect_timeout_s=10"
 )
+# Each epoch takes long enough for a fault to hit the middle of a trial.
+SEARCH = ["tune", "matrix_factorization", "l2", "embedding_size", "--num-samples", "12"]
+SEARCH += ["--searcher", "random", "--epochs", "6", "--set", "batch_size=1", "--json"]
+SEARCH += ["--name", "run"]
 SMALL = "--object-store-memory=150000000 --disable-usage-stats"
 
 
@@ -42,7 +60,6 @@ class Cluster:
     """One head without CPUs of its own and two workers with one each, as in the shipped files."""
 
     hosts: Hosts
-    environment: str = ""  # of the nodes, as NAME=VALUE …
     _up: set[str] = field(default_factory=set)
 
     def start(self) -> None:
@@ -50,18 +67,19 @@ class Cluster:
         if self.hosts.head.name not in self._up:
             self._up.clear()
             self._ray_start(self.hosts.head, "--head --port=6379 --num-cpus=0")
-        for worker in self.hosts.workers:
-            if worker.name not in self._up:
-                self._ray_start(worker, f"--address={self.hosts.head.ip}:6379 --num-cpus=1")
+        join = f"--address={self.hosts.head.ip}:6379 --num-cpus=1"
+        down = [worker for worker in self.hosts.workers if worker.name not in self._up]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda worker: self._ray_start(worker, join), down))
 
     def _ray_start(self, host: Host, options: str) -> None:
-        host.run(f"ray stop --force; {HEALTH} {self.environment} ray start {options} {SMALL}")
+        host.run(f"ray stop --force; {HEALTH} ray start {options} {SMALL}")
         self._up.add(host.name)
 
     def stop(self) -> None:
         """Stops all of it."""
-        for host in self.hosts:
-            host.run("ray stop --force")
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda host: host.run("ray stop --force"), self.hosts))
         self._up.clear()
 
     def kill(self, host: Host) -> None:
@@ -69,6 +87,13 @@ class Cluster:
         host.kill()
         self._up.discard(host.name)
         host.start()
+
+    def drain(self, host: Host) -> None:
+        """Takes a host away as a cloud does a spot instance: with a notice, and then for good."""
+        notice = "--reason DRAIN_NODE_REASON_PREEMPTION --reason-message spot"
+        host.run(f"ray drain-node {notice} --deadline-remaining-seconds 1")
+        time.sleep(1)
+        self.kill(host)
 
     def cut(self, host: Host) -> None:
         """Takes a host's network away."""

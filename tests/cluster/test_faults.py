@@ -13,25 +13,9 @@ from PIL import Image
 
 from data.shards import read_split
 
-from .running import Cluster, finish, raysweep, table, wait_until
+from .running import SEARCH, Cluster, finish, raysweep, table, wait_until
 
 pytestmark = pytest.mark.timeout(300)
-
-_NUM_TRIALS = 12
-# Slow enough (about 0.2 s an epoch) for a fault to hit the middle of a trial.
-_SEARCH = ["tune", "matrix_factorization", "l2", "--num-samples", str(_NUM_TRIALS)]
-_SEARCH += ["--searcher", "random", "--epochs", "6", "--set", "batch_size=1", "--json"]
-_SEARCH += ["--name", "run"]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    raysweep(*_SEARCH, "--dataset", str(ratings), "--storage", str(folder))
-    frame = table(folder / "run")
-    assert len(frame) == _NUM_TRIALS
-    assert set(frame["status"]) == {"finished", "stopped"}, "some trials stop, some finish"
-    return frame
 
 
 def events(run: Path, kind: str) -> list[dict[str, object]]:
@@ -48,12 +32,12 @@ def assert_nothing_twice(run: Path) -> None:
     assert set(Counter(e["index"] for e in events(run, "trial")).values()) == {1}
 
 
-@pytest.mark.parametrize("fault", ["cut", "kill"])
+@pytest.mark.parametrize("fault", ["cut", "kill", "drain"])
 def test_a_search_loses_a_host(
-    fault: str, cluster: Cluster, undisturbed: pd.DataFrame, ratings: Path, tmp_path: Path
+    fault: str, cluster: Cluster, expected: pd.DataFrame, ratings: Path, tmp_path: Path
 ) -> None:
     storage, log = cluster.hosts.shared / fault, tmp_path / "log"
-    command = [*_SEARCH, "--dataset", str(ratings), "--storage", str(storage)]
+    command = [*SEARCH, "--dataset", str(ratings), "--storage", str(storage)]
     process = cluster.begin(command, log)
     run, host = storage / "run", cluster.hosts.workers[1]
     wait_until(lambda: len(events(run, "result")) >= 8 or process.poll() is not None, "a result")
@@ -64,14 +48,14 @@ def test_a_search_loses_a_host(
     finally:
         host.mend()
     assert_nothing_twice(run)
-    pd.testing.assert_frame_equal(table(run), undisturbed)
+    pd.testing.assert_frame_equal(table(run), expected)
 
 
 def test_the_head_is_killed_and_the_same_command_goes_on(
-    cluster: Cluster, undisturbed: pd.DataFrame, ratings: Path, tmp_path: Path
+    cluster: Cluster, expected: pd.DataFrame, ratings: Path, tmp_path: Path
 ) -> None:
     storage, log = cluster.hosts.shared / "head", tmp_path / "log"
-    command = [*_SEARCH, "--dataset", str(ratings), "--storage", str(storage)]
+    command = [*SEARCH, "--dataset", str(ratings), "--storage", str(storage)]
     process, run = cluster.begin(command, log), storage / "run"
     wait_until(lambda: len(events(run, "end")) >= 3 or process.poll() is not None, "ended trials")
     assert process.poll() is None, log.read_text()
@@ -83,14 +67,14 @@ def test_the_head_is_killed_and_the_same_command_goes_on(
     finish(cluster.begin(command, log), log)
     assert written == {p: p.stat().st_mtime_ns for p in written}, "a finished trial ran again"
     assert_nothing_twice(run)
-    pd.testing.assert_frame_equal(table(run), undisturbed)
+    pd.testing.assert_frame_equal(table(run), expected)
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of noise, all different."""
     folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for split, count in (("train", 150), ("valid", 30)):
+    for split, count in (("train", 60), ("valid", 20)):
         for number in range(count):
             path = folder / split / "ab"[number % 2] / f"{number:03}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +95,7 @@ def test_a_feature_job_loses_a_host_and_a_training_uses_what_it_made(
     assert process.poll() is None, log.read_text()
     cluster.kill(cluster.hosts.workers[1])
     finish(process, log)
-    for split, count in (("train", 150), ("valid", 30)):
+    for split, count in (("train", 60), ("valid", 20)):
         expected = [f"{split}/{'ab'[n % 2]}/{n:03}.jpg" for n in range(count)]
         assert sorted(read_split(str(out), split).ids) == sorted(expected), "every image once"
     _train_in_parallel(cluster, out, tmp_path)
@@ -120,7 +104,7 @@ def test_a_feature_job_loses_a_host_and_a_training_uses_what_it_made(
 def _train_in_parallel(cluster: Cluster, features: Path, tmp_path: Path) -> None:
     """Two workers on two hosts; one host dies; the losses are those of an undisturbed training."""
     command = ["train", "image_head", "--workers", "2", "--dataset", str(features), "--name", "run"]
-    command += ["--epochs", "30", "--set", "batch_size=3", "--set", "hidden_sizes=64", "--json"]
+    command += ["--epochs", "30", "--set", "batch_size=2", "--set", "hidden_sizes=64", "--json"]
     raysweep(*command, "--storage", str(tmp_path / "calm"))
     expected = [e["result"] for e in events(tmp_path / "calm" / "run", "result")]
     cluster.start()

@@ -14,13 +14,11 @@ import pytest
 import yaml
 
 from .hosts import Hosts
-from .running import HEALTH, ROOT, SMALL, TOKEN, Cluster, raysweep, table, wait_until
+from .running import HEALTH, ROOT, SEARCH, SMALL, TOKEN, Cluster, table, wait_until
 
 pytestmark = pytest.mark.timeout(400)
 
 _BIN = Path(sys.executable).parent
-_SEARCH = ["tune", "matrix_factorization", "l2", "embedding_size", "--num-samples", "12"]
-_SEARCH += ["--searcher", "random", "--epochs", "9", "--json", "--name", "run"]
 
 
 def _environment(hosts: Hosts) -> dict[str, str]:
@@ -79,17 +77,14 @@ def launched(running: Cluster) -> Iterator[Path]:
 
 
 def test_ray_submit_gives_the_table_of_the_local_command(
-    launched: Path, running: Cluster, ratings: Path, tmp_path: Path
+    launched: Path, running: Cluster, ratings: Path, undisturbed: Path, expected: pd.DataFrame
 ) -> None:
     """The name of the data has a space and a quote."""
-    raysweep(*_SEARCH, "--dataset", str(ratings), "--storage", str(tmp_path))
-    expected = table(tmp_path / "run")
-    assert len(expected) == 12
     storage = running.hosts.shared / "submitted"
-    command = [*_SEARCH, "--dataset", str(ratings), "--storage", str(storage)]
+    command = [*SEARCH, "--dataset", str(ratings), "--storage", str(storage)]
     submit = [sys.executable, str(ROOT / "cluster/submit.py"), str(launched), *command]
     _run(running.hosts, *submit)
     pd.testing.assert_frame_equal(table(storage / "run"), expected)
-    here = {p.relative_to(tmp_path / "run").parts[0] for p in (tmp_path / "run").rglob("*")}
+    here = {p.relative_to(undisturbed).parts[0] for p in undisturbed.rglob("*")}
     there = {p.relative_to(storage / "run").parts[0] for p in (storage / "run").rglob("*")}
     assert here == there, "the same folder of results"

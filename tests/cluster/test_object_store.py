@@ -16,7 +16,7 @@ from data.storage import Storage
 
 from .faulty_store import FaultyStore, faulty_store
 from .hosts import GATEWAY, Hosts
-from .running import Cluster, finish, raysweep, table, wait_until
+from .running import SEARCH, SECRET, Cluster, finish, wait_until
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -25,9 +25,6 @@ pytestmark = [
         reason="needs moto's server",
     ),
 ]
-_SEARCH = ["tune", "matrix_factorization", "l2", "--num-samples", "12", "--searcher", "random"]
-_SEARCH += ["--epochs", "6", "--json", "--name", "run"]
-_KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "hidden-secret"}
 
 
 @pytest.fixture(scope="module")
@@ -37,26 +34,13 @@ def store(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fa
 
 
 @pytest.fixture
-def on_store(
-    store: FaultyStore, running: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Cluster]:
-    """The cluster, whose nodes have the keys, as by an instance's role."""
-    where = {"AWS_ENDPOINT_URL": store.url, "AWS_DEFAULT_REGION": "us-east-1"}
-    for name, value in {**_KEYS, **where}.items():
+def where(store: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Variables that say where the store is, for a shell; they are set here, too, with the keys."""
+    found = {"AWS_ENDPOINT_URL": store.url, "AWS_DEFAULT_REGION": "us-east-1"}
+    keys = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": SECRET}
+    for name, value in {**found, **keys}.items():
         monkeypatch.setenv(name, value)
-    running.stop()
-    running.environment = " ".join(f"{k}={v}" for k, v in _KEYS.items())
-    running.start()
-    yield running
-    running.environment = ""
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    raysweep(*_SEARCH, "--dataset", str(ratings), "--storage", str(folder))
-    return table(folder / "run")
+    return " ".join(f"{name}={value}" for name, value in found.items())
 
 
 def _events(run: Storage) -> list[dict[str, object]]:
@@ -75,35 +59,40 @@ def _assert_whole(run: Storage, expected: pd.DataFrame) -> None:
     assert "best/best.safetensors" in names
     assert {f"trials/{index:05d}/last.safetensors" for index in range(12)} <= names
     for name in names:
-        assert b"hidden-secret" not in run.read(name), f"{name} holds a key"
+        assert SECRET.encode() not in run.read(name), f"{name} holds a key"
 
 
 def test_a_store_that_fails_now_and_then_and_one_that_stays_down(
-    on_store: Cluster,
+    cluster: Cluster,
     store: FaultyStore,
-    undisturbed: pd.DataFrame,
+    where: str,
+    expected: pd.DataFrame,
     ratings: Path,
     tmp_path: Path,
 ) -> None:
-    command = [*_SEARCH, "--dataset", str(ratings), "--storage", "s3://bucket/runs"]
+    """Down in mid-work: exit 2, one message; then with errors: the same command goes on."""
+    command = [*SEARCH, "--dataset", str(ratings), "--storage", "s3://bucket/runs"]
     run, log = Storage("s3://bucket/runs/run"), tmp_path / "log"
-    environment = f"{on_store.environment} AWS_ENDPOINT_URL={store.url} "
-    environment += "AWS_DEFAULT_REGION=us-east-1 RAYSWEEP_STORAGE_PATIENCE=15"
-    process = on_store.begin(command, log, environment)
+    process = cluster.begin(command, log, f"{where} RAYSWEEP_STORAGE_PATIENCE=5")
     wait_until(lambda: len(_events(run)) >= 6 or process.poll() is not None, "events in the store")
     assert process.poll() is None, log.read_text()
     store.mode = "down"
-    assert process.wait(timeout=90) == 2, log.read_text()
-    store.mode = "well"
+    try:
+        assert process.wait(timeout=120) == 2, log.read_text()
+    finally:
+        store.mode = "well"
     said = log.read_text()
     assert "cannot be written any more" in said
     assert "run the same command" in said
     assert "Traceback" not in said
-    assert "hidden-secret" not in said
+    assert SECRET not in said
+    before = [e for e in _events(run) if e["event"] == "end"]
+    assert len(before) < 12
     store.mode, store.faults = "errors", 0
     try:
-        finish(on_store.begin(command, tmp_path / "again", environment), tmp_path / "again")
+        again = tmp_path / "again"
+        finish(cluster.begin(command, again, f"{where} RAYSWEEP_STORAGE_PATIENCE=60"), again)
     finally:
         store.mode = "well"
     assert store.faults > 20
-    _assert_whole(run, undisturbed)
+    _assert_whole(run, expected)

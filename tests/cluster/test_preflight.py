@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from .running import Cluster
+from .running import SMALL, Cluster
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -98,3 +98,18 @@ def test_a_node_with_another_torch_is_named(
     assert done.returncode == 2
     assert f"node {worker.ip}: torch 2.7.0 there, {version('torch')} at the driver" in done.stderr
     assert cluster.hosts.workers[0].ip not in done.stderr
+
+
+def test_a_job_server_that_is_open_to_all_is_refused(cluster: Cluster, ratings: Path) -> None:
+    """A cluster of its own, of one host, without tokens and at an address of the network."""
+    worker = cluster.hosts.workers[0]
+    cluster.kill(worker)
+    start = f"ray start --head --port=6379 --num-cpus=1 --dashboard-host={worker.ip} {SMALL}"
+    worker.run(f"export RAY_AUTH_MODE=disabled; {start}")
+    command = _tune(ratings, str(cluster.hosts.shared / "open"))
+    done = worker.run(f"export RAY_AUTH_MODE=disabled; {command}", check=False)
+    cluster.kill(worker)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"job server listen at {worker.ip}:8265 and ask nobody for a token" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(cluster.hosts.shared.glob("open/*/ledger.jsonl"))
