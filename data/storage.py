@@ -174,7 +174,7 @@ class Storage:
                 seconds = time.monotonic() - start
                 lasting = any(cause in str(error) for cause in _LASTING)
                 if lasting or seconds + pause > patience:
-                    reason = str(error).strip().splitlines()[0]
+                    reason = str(error).strip().splitlines()[0].rstrip(".")
                     raise OSError(
                         f"the storage {self.uri} failed for {seconds:.0f} s: {reason}"
                     ) from None
