@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 __all__ = ["FaultyStore", "faulty_store"]
@@ -106,37 +103,25 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def faulty_store(address: str, log: Path) -> Iterator[FaultyStore]:
-    """Starts server and proxy; the proxy listens on `address`, at a port of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with log.open("ab") as file:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=file,
-            stderr=file,
-        )
+def faulty_store(address: str) -> Iterator[FaultyStore]:
+    """Starts server and proxy, with a bucket named `bucket`.
+
+    Both are threads of this process, and end with it however that is killed. The proxy listens on
+    `address`, at a port of its own.
+    """
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    port = server.get_host_and_port()[1]
     proxy = FaultyStore(address, port)
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-    thread.start()
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
-        _make_bucket(port, server, log)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("PUT", "/bucket")
+        assert connection.getresponse().status == 200
         yield proxy
     finally:
         proxy.shutdown()
         proxy.server_close()
-        server.terminate()
-        server.wait()
-
-
-def _make_bucket(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(300):
-        assert server.poll() is None, log.read_text()
-        with contextlib.suppress(OSError):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            connection.request("PUT", "/bucket")
-            assert connection.getresponse().status == 200
-            return
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
+        server.stop()

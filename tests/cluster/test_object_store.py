@@ -28,8 +28,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def store(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyStore]:
-    with faulty_store(GATEWAY, tmp_path_factory.mktemp("store") / "log") as running:
+def store(hosts: Hosts) -> Iterator[FaultyStore]:
+    with faulty_store(GATEWAY) as running:
         yield running
 
 
@@ -56,7 +56,9 @@ def _assert_whole(run: Storage, expected: pd.DataFrame) -> None:
     results = [e for e in _events(run) if e["event"] == "result"]
     assert set(Counter((e["index"], e["result"]["epoch"]) for e in results).values()) == {1}  # type: ignore[index]
     names = {name for name, _ in run.files()}
-    assert "best/best.safetensors" in names
+    assert {"best/best.safetensors", "best/projector_config.pbtxt"} <= names
+    assert {"pictures/search.png", "pictures/effects.png"} <= names
+    assert {f"trials/{index:05d}/events.out.tfevents.trial" for index in range(12)} <= names
     assert {f"trials/{index:05d}/last.safetensors" for index in range(12)} <= names
     for name in names:
         assert SECRET.encode() not in run.read(name), f"{name} holds a key"
