@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import re
 import shutil
@@ -43,7 +44,7 @@ class Storage:
         self._root: Path | None = None
         self._fs: Any = None
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", self.uri) and not self.uri.startswith("file:///"):
-            self._fs, self._prefix = _filesystem(self.uri)
+            self._fs, self._prefix = self._connect()
         else:
             self._root = Path(self.uri.removeprefix("file://")).expanduser().absolute()
             self.uri = str(self._root)
@@ -51,8 +52,10 @@ class Storage:
     def __truediv__(self, name: str) -> Storage:
         if self._root is not None:
             return Storage(f"{self.uri}/{name}")
+        below = copy.copy(self)  # with the same connections
         folder, mark, query = self.uri.partition("?")
-        return Storage(f"{folder}/{name}{mark}{query}")
+        below.uri, below._prefix = f"{folder}/{name}{mark}{query}", self._key(name)
+        return below
 
     def __repr__(self) -> str:
         return f"Storage({self.uri!r})"
@@ -161,9 +164,10 @@ class Storage:
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}"
 
-    def _patiently(self, action: Callable[[], _T]) -> _T:
+    def _patiently(self, action: Callable[[], _T], at_most: float = float("inf")) -> _T:
         """Does it, again and again while the store fails; every action here may be done twice."""
-        start, patience = time.monotonic(), float(os.environ.get(PATIENCE, "120"))
+        start = time.monotonic()
+        patience = min(at_most, float(os.environ.get(PATIENCE, "120")))
         pause = 0.2
         while True:
             try:
@@ -181,21 +185,27 @@ class Storage:
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 
+    def _connect(self) -> tuple[Any, str]:
+        """The file system and the folder in it; raises UserError."""
+        from pyarrow import ArrowInvalid, fs
 
-def _filesystem(uri: str) -> tuple[Any, str]:
-    from pyarrow import ArrowInvalid, fs
-
-    mend = "use a folder or s3://bucket/folder"
-    if not re.match(r"[A-Za-z0-9+.-]+://[^/]", uri):
-        raise UserError(f"storage {uri!r} is neither a path nor a whole address; {mend}")
-    if "@" in uri.partition("://")[2].partition("?")[0].partition("/")[0]:
-        raise UserError(
-            "credentials do not belong into a storage's address, which is shown in messages and "
-            "written into runs; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
-        )
-    try:
-        filesystem, prefix = fs.FileSystem.from_uri(uri)
-    except (ArrowInvalid, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"storage {uri!r} cannot be used: {reason[:200]}; {mend}") from None
-    return filesystem, prefix.rstrip("/")
+        uri, mend = self.uri, "use a folder or s3://bucket/folder"
+        if not re.match(r"[A-Za-z0-9+.-]+://[^/]", uri):
+            raise UserError(f"storage {uri!r} is neither a path nor a whole address; {mend}")
+        if "@" in uri.partition("://")[2].partition("?")[0].partition("/")[0]:
+            raise UserError(
+                "credentials do not belong into a storage's address, which is shown and written "
+                "into runs; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+            )
+        if uri.startswith("s3:"):
+            # A small file is one request, not the three of a large one in parts.
+            uri += f"{'&' if '?' in uri else '?'}allow_delayed_open=true"
+        try:
+            # Looks up the bucket's region. At the start a mistake is likelier than a short failure.
+            found, prefix = self._patiently(lambda: fs.FileSystem.from_uri(uri), at_most=10)
+        except (ArrowInvalid, ValueError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"storage {self.uri!r} cannot be used: {reason[:300]}; {mend}"
+            ) from None
+        return found, prefix.rstrip("/")

@@ -21,7 +21,7 @@ class FaultyStore(ThreadingHTTPServer):
     """The proxy.
 
     Attributes:
-        mode: "well"; "errors", where two of five requests fail, one is late and one is done but
+        mode: "well"; "errors", where of seven requests one fails, one is late and one is done but
             its answer is lost; or "down", where all fail.
         faults: how many requests were not answered as they should have been.
     """
@@ -43,7 +43,7 @@ class FaultyStore(ThreadingHTTPServer):
             self._count += 1
             kind = {"well": "", "down": "refuse"}.get(self.mode)
             if kind is None:
-                kind = ("refuse", "", "late", "lost", "")[self._count % 5]
+                kind = ("refuse", "", "", "late", "", "lost", "")[self._count % 7]
             self.faults += bool(kind)
             return kind
 
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         if fault == "late":
-            time.sleep(1.0)
+            time.sleep(0.5)
         connection = http.client.HTTPConnection("127.0.0.1", self.server.behind, timeout=30)
         headers = {k: v for k, v in self.headers.items() if k.lower() not in _OF_A_HOP}
         headers["Content-Length"] = str(len(body))
