@@ -71,7 +71,8 @@ def simulated_nodes(number: int) -> Iterator[str]:
     import ray
     from ray.cluster_utils import Cluster
 
-    each = {"object_store_memory": 200_000_000, "node_ip_address": "127.0.0.1"}
+    # Not 127.0.0.1, in whose place Ray puts the address of the network card.
+    each = {"object_store_memory": 200_000_000, "node_ip_address": "127.0.0.2"}
     head = {"num_cpus": 0, "include_dashboard": False, **each}
     cluster: Any = Cluster(initialize_head=True, head_node_args=head)
     try:
