@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import time
@@ -131,9 +132,12 @@ class RunCallback(Callback):
             trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Writes down a trial whose process died too often."""
-        lines = str(trial.get_error() or "the worker process died").strip().splitlines()
-        self._keep(self._end, self._record(trial), FAILED, lines[-1].strip())
+        """Writes down a trial whose process died too often, and what Ray said each time."""
+        record, said = self._record(trial), "the worker process died"
+        with contextlib.suppress(OSError, TypeError):  # none, or not written by Ray
+            said = Path(trial.error_file).read_text()
+        self._keep(self._storage.write, f"{trial_folder(record.index)}/error.txt", said)
+        self._keep(self._end, record, FAILED, said.strip().splitlines()[-1].strip())
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Lets the progress line breathe."""

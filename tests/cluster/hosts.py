@@ -11,10 +11,13 @@ import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from filelock import FileLock
 
 __all__ = ["GATEWAY", "Host", "Hosts", "missing", "three_hosts"]
 
@@ -193,6 +196,12 @@ def three_hosts(folder: Path, python_bin: Path, environment: dict[str, str]) -> 
         python_bin: the folder of `python`, `ray` and `raysweep`, put first in their PATH.
         environment: variables that every shell there has.
     """
+    with FileLock(Path(tempfile.gettempdir()) / "raysweep-test-hosts.lock", timeout=900):
+        # Another test run on this machine would take these hosts for its own remains.
+        yield from _three_hosts(folder, python_bin, environment)
+
+
+def _three_hosts(folder: Path, python_bin: Path, environment: dict[str, str]) -> Iterator[Hosts]:
     _take_down()
     keys = folder / "keys"
     keys.mkdir(parents=True)
