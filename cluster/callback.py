@@ -6,6 +6,7 @@ import contextlib
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from analysis.tensorboard import TrialWriter
 from cluster.ledger import FAILED, FINISHED, RUNNING, STOPPED, TrialRecord
 from cluster.progress import Progress
 from cluster.searchers import LedgerSearcher
+from cluster.session import RETRIES
 from data.storage import Storage
 from trainables.base import INDEX, trial_folder
 
@@ -73,6 +75,7 @@ class RunCallback(Callback):
         self._searcher, self._ledger, self._storage = searcher, searcher.ledger, storage
         self._progress, self._deadline = progress, deadline
         self._writers: dict[int, TrialWriter] = {}
+        self._deaths: Counter[int] = Counter()
         self._uploaded = time.monotonic()
         # An object store takes whole files only: they grow here, and are uploaded now and then.
         self._scratch = tempfile.TemporaryDirectory(prefix="raysweep-events-")
@@ -132,8 +135,17 @@ class RunCallback(Callback):
             trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Writes down a trial whose process died too often, and what Ray said each time."""
+        """Writes down a trial whose process died too often, and what Ray said each time.
+
+        Ray also gives a trial up at the first death of a process that is being handed over to it
+        from the trial before. That one is suggested again.
+        """
         record, said = self._record(trial), "the worker process died"
+        self._deaths[record.index] += not _node_was_lost(trial)
+        died_often = max(self._deaths[record.index], trial.run_metadata.num_failures) > RETRIES
+        if not died_often and record.status == RUNNING:
+            self._searcher.again(record)
+            return
         with contextlib.suppress(OSError, TypeError):  # none, or not written by Ray
             said = Path(trial.error_file).read_text()
         self._keep(self._storage.write, f"{trial_folder(record.index)}/error.txt", said)
@@ -198,6 +210,9 @@ def _node_was_lost(trial: Any) -> bool:
     from ray import cloudpickle
     from ray.exceptions import ActorUnavailableError
 
-    # In the driver's own folder, written by this process a moment ago.
-    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    try:
+        # In the driver's own folder, written by this process a moment ago.
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except (OSError, TypeError):  # an error of Ray Tune's own has none
+        return False
     return isinstance(error, ActorUnavailableError) or "node has died" in str(error)

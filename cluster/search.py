@@ -175,7 +175,7 @@ def _tune(
                 mode=request.mode,
                 search_alg=searcher,
                 scheduler=scheduler,
-                num_samples=searcher.remaining(),
+                num_samples=-1,  # the searcher says when there are no more
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
