@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,7 @@ def serve(storage: Storage, port: int) -> int:
     command += ["--port", str(port), "--logdir"]
     if storage.local is not None:
         os.execv(sys.executable, [*command, str(storage.local)])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as at Ctrl-C, leave nothing behind
     with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
         mirror = Mirror(storage, Path(scratch))
         mirror.update()
