@@ -99,6 +99,7 @@ def test_a_feature_job_loses_a_host_and_a_training_uses_what_it_made(
         expected = [f"{split}/{'ab'[n % 2]}/{n:03}.jpg" for n in range(count)]
         assert sorted(read_split(str(out), split).ids) == sorted(expected), "every image once"
     _train_in_parallel(cluster, out, tmp_path)
+    _two_that_fill_the_cluster(cluster, out, tmp_path)
 
 
 def _train_in_parallel(cluster: Cluster, features: Path, tmp_path: Path) -> None:
@@ -120,3 +121,14 @@ def _train_in_parallel(cluster: Cluster, features: Path, tmp_path: Path) -> None
     found = [e["result"] for e in events(run, "result")]
     strip = [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in found]  # type: ignore[union-attr]
     assert strip == [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in expected]  # type: ignore[union-attr]
+
+
+def _two_that_fill_the_cluster(cluster: Cluster, features: Path, tmp_path: Path) -> None:
+    """Each needs both hosts: one waits, and neither holds a host that the other one needs."""
+    storage, logs = cluster.hosts.shared / "both", [tmp_path / "first", tmp_path / "second"]
+    command = ["train", "image_head", "--workers", "2", "--dataset", str(features)]
+    command += ["--epochs", "2", "--json", "--storage", str(storage), "--name"]
+    processes = [cluster.begin([*command, log.name], log) for log in logs]
+    for process, log in zip(processes, logs, strict=True):
+        finish(process, log)
+        assert len(events(storage / log.name, "result")) == 2
