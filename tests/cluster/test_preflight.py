@@ -64,7 +64,10 @@ def test_a_wrong_token_is_refused(cluster: Cluster, ratings: Path) -> None:
     refused = cluster.hosts.head.run(f"RAY_AUTH_TOKEN={'f' * 64} {submit} true", check=False)
     assert refused.returncode != 0
     assert "Invalid authentication token" in refused.stderr
-    cluster.hosts.head.run(f"{submit} {command}")
+    # The driver passes this variable on, too.
+    variables = '{"env_vars": {"AWS_DEFAULT_REGION": "us-east-1"}}'
+    options = f"--address http://127.0.0.1:8265 --runtime-env-json '{variables}'"
+    cluster.hosts.head.run(f"ray job submit {options} -- {command}")
     assert (cluster.hosts.shared / "token").is_dir()
     assert len(list(cluster.hosts.shared.glob("token/*/trials.parquet"))) == 1
 
