@@ -114,9 +114,12 @@ class RunCallback(Callback):
         config = {k: v for k, v in trial.config.items() if k in record.config}
         if config != record.config:
             self._ledger.reconfigure(record.index, config)
-        if self._ledger.result(record.index, report) and record.index in self._writers:
-            self._writers[record.index].scalars(report)
-            self._writers[record.index].texts(result.get("texts", {}), report["epoch"])
+        for each in [*json.loads(result.get("history", "[]")), report]:
+            if self._ledger.result(record.index, each) and record.index in self._writers:
+                self._writers[record.index].scalars(each)
+                if each == report:
+                    texts = result.get("texts", {})
+                    self._writers[record.index].texts(texts, report["epoch"])
         if result.get("finished"):
             self._end(record, FINISHED)
 

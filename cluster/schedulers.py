@@ -10,6 +10,7 @@ workers, and the same after a crash.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -129,7 +130,7 @@ class OrderedASHA(FIFOScheduler):
         """Continues, stops, or pauses the trial without a checkpoint: its state is on disk."""
         index, epoch = int(trial.config[INDEX]), int(result["epoch"])
         self._end_failed()
-        self._halving.record(index, epoch, float(result[self._key]))
+        self._record(index, result)
         decision = self._halving.decide(index, epoch)
         if decision == WAIT:
             self._waiting[index] = (trial, epoch)
@@ -137,11 +138,16 @@ class OrderedASHA(FIFOScheduler):
             return str(TrialScheduler.NOOP)
         return str(TrialScheduler.STOP if decision == STOP else TrialScheduler.CONTINUE)
 
+    def _record(self, index: int, result: dict[str, Any]) -> None:
+        """Notes a result, and those before it that the ledger may have missed."""
+        for each in [*json.loads(result.get("history", "[]")), result]:
+            self._halving.record(index, int(each["epoch"]), float(each[self._key]))
+
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Others need not wait for this trial any more."""
         index = int(trial.config[INDEX])
         if self._key in result:
-            self._halving.record(index, int(result["epoch"]), float(result[self._key]))
+            self._record(index, result)
         self._halving.end(index)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:

@@ -119,7 +119,7 @@ class LearnerTrainable(tune.Trainable):
         if self._storage_failure is not None:
             # A model opens no files: it is the run's storage, full or gone, that failed.
             return {"storage_failure": self._storage_failure, "done": True}
-        self._repeat = False
+        repeated, self._repeat = self._repeat, False
         if self._failure is not None:
             return {"failure": self._failure, "done": True}
         last = self._history[-1]
@@ -129,6 +129,8 @@ class LearnerTrainable(tune.Trainable):
             self._metric: last[self._metric],
             # As text: Ray Tune keeps statistics of every number that it sees, for every trial.
             "report": json.dumps(last),
+            # What a driver that died in the meantime may not have written down.
+            "history": json.dumps(self._history) if repeated else "[]",
             "texts": self._texts,
             "finished": finished,
             "done": finished,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -412,6 +413,21 @@ def test_a_trial_that_died_and_starts_again_is_waited_for(ledger: Ledger) -> Non
     scheduler.on_trial_result(controller, zero, {"epoch": 1, "val": 1.0})
     assert scheduler.choose_trial_to_run(controller) is None
     assert one.status == "TERMINATED"
+
+
+def test_results_that_a_dead_driver_did_not_write_down_count(ledger: Ledger) -> None:
+    """A trial that goes on says what it did before; rungs that it passed have its values."""
+    for index in range(2):
+        ledger.add({}, {"x": index})
+    scheduler = OrderedASHA(ledger, halving(factor=2.0))
+    controller = FakeController(scheduler, [[1.0], [1.0]], 2, 0)
+    zero, one = sorted(controller.trials, key=lambda t: t.config[INDEX])
+    zero.status = one.status = "RUNNING"
+    history = json.dumps([{"epoch": 1, "val": 1.0}, {"epoch": 2, "val": 0.5}])
+    late = {"epoch": 2, "val": 0.5, "history": history}
+    assert scheduler.on_trial_result(controller, zero, late) == TrialScheduler.CONTINUE
+    decision = scheduler.on_trial_result(controller, one, {"epoch": 1, "val": 2.0})
+    assert decision == TrialScheduler.STOP, "not waiting for what has been"
 
 
 Build = Callable[..., TrialScheduler]
