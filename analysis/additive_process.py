@@ -105,8 +105,10 @@ class AdditiveProcess:
         averaged over.
 
         Args:
-            a, b: the fields' places among the columns.
-            grid_a, grid_b: g and h values of them, each at least 2.
+            a: a field's place among the columns.
+            b: the other's.
+            grid_a: g values of the first, at least 2.
+            grid_b: h values of the second, at least 2.
 
         Returns:
             Float64 [g * h], row by row, and its covariance, in the unit of the results.

@@ -151,7 +151,12 @@ class Ledger:
             self._uploaded = time.monotonic()
 
     def table(self) -> pd.DataFrame:
-        """One row a trial: status, epochs, best epoch, best and last metrics, every field."""
+        """One row a trial: what became of it, what was chosen, and every field.
+
+        Columns: trial, status, epochs, best_epoch, the metrics of the best epoch, those of the last
+        one as `last_…`, time_total_s, curve (the metric after each epoch, a list), error, what the
+        searcher chose as `param.…` (none where it was not asked for), and the fields as `config.…`.
+        """
         import pandas as pd
 
         return pd.DataFrame([self._row(t) for t in self.trials])
@@ -169,7 +174,10 @@ class Ledger:
         row |= {k: v for k, v in best.items() if k not in skip}
         row |= {f"last_{k}": v for k, v in last.items() if k not in skip}
         row["time_total_s"] = sum(r.get("time_epoch_s", 0.0) for r in trial.history)
-        return {**row, "error": trial.error, **_columns(trial.config)}
+        row["curve"] = [r[self.metric] for r in trial.history if self.metric in r]
+        row["error"] = trial.error
+        row |= {f"param.{name}": value for name, value in trial.params.items()}
+        return row | _columns(trial.config)
 
     def _append(self, event: dict[str, Any]) -> None:
         self._apply(event)
