@@ -74,7 +74,10 @@ class Column:
         space = np.geomspace if self.log else np.linspace
         even = {float(v) for v in space(numbers[0], numbers[-1], points)}
         reference = set() if self.reference is None else {float(self.reference)}
-        return sorted(even | reference)
+        grid = sorted(even | reference)
+        if all(isinstance(v, int) for v in self.values if v is not None):
+            return sorted({round(v) for v in grid})
+        return grid
 
 
 def columns(configs: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> list[Column]:

@@ -87,13 +87,24 @@ def draw_effect_panel(ax: Axes, effect: Effect, unit: Unit) -> None:
         ax.fill_between(effect.grid, gain - half, gain + half, color=color, alpha=0.2, linewidth=0)
         ax.plot(effect.grid, gain, color=color, linewidth=1.8)
         if effect.log:
-            ax.set_xscale("log")
+            _log_axis(ax, effect.grid[-1] / effect.grid[0])
         _rug(ax, effect)
     ax.set_xlabel(effect.field)
     ax.set_title(_TITLES.get(effect.verdict, effect.verdict), loc="left", fontsize=10, color=color)
     ax.grid(color="0.92")
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _log_axis(ax: Axes, ratio: float) -> None:
+    """Within three decades plain numbers (20, 50, 100), which would overlap as powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    ax.set_xscale("log")
+    if ratio < 1000:
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _rug(ax: Axes, effect: Effect) -> None:

@@ -94,7 +94,10 @@ def confirm_run(
     if key not in log["results"]:
         folder = run.storage / f"confirm/{key}"
         data = run.dataset.with_validation() if refit else run.dataset
-        result = run_search(request, folder, dataset=data, address=address, quiet=quiet)
+        # After a refit the validation data were trained on: a metric on them says nothing.
+        result = run_search(
+            request, folder, dataset=data, address=address, quiet=quiet, show_metric=not refit
+        )
         if not result.complete:
             raise UserError("the retraining was interrupted; the same command goes on with it")
         log["results"][key] = _rows(run, candidates, result, num_seeds, refit)

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from cluster.callback import Deadline, RunCallback
+from cluster.embeddings import publish_embeddings
 from cluster.ledger import FAILED, RUNNING, Ledger
 from cluster.locks import exclusive
 from cluster.progress import Progress
@@ -88,7 +89,9 @@ def run_data_parallel(
                 "finished is kept; free some space or mend the storage, and run the same command"
             )
         publish(storage, ledger)
-    return SearchResult(storage, ledger, dataset, not ledger.unfinished(), deadline.signalled)
+        result = SearchResult(storage, ledger, dataset, not ledger.unfinished(), deadline.signalled)
+        publish_embeddings(result.as_run(request))
+    return result
 
 
 class _Records:

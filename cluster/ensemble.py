@@ -155,6 +155,8 @@ def pseudo_label(
     originals = int((run.dataset.info.train.variants == 0).sum())
     most = int(originals * share / (1 - share))
     chosen = order[: min(confident, most)]
+    # The labels are the run's, whatever classes the folder was made with, if any.
+    index = dataclasses.replace(index, classes=run.dataset.info.index.classes)
     return Labelled(_take(rows, chosen), sure[chosen], len(rows), confident, index)
 
 

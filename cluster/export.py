@@ -80,7 +80,7 @@ def build_classifier(run: SavedRun, weights: str = "") -> tuple[ImageClassifier,
     Raises:
         UserError: a run of another kind, without a model, or whose backbone's weights are others.
     """
-    from data.backbones import load_backbone
+    from data.backbones import backbone_of
 
     if not issubclass(run.request.learner, ImageHead):
         raise UserError(
@@ -88,16 +88,10 @@ def build_classifier(run: SavedRun, weights: str = "") -> tuple[ImageClassifier,
         )
     index: ShardIndex = run.dataset.info.index
     made: Mapping[str, Any] = index.preprocessing
-    size = int(made["resize"]["size"])
-    backbone = load_backbone(index.backbone, weights or index.weights, size=size)
-    if backbone.weights_hash != index.weights_hash:
-        raise UserError(
-            f"the weights {weights or index.weights} of {index.backbone} are not those that made "
-            "the features; name the right ones with --weights"
-        )
+    backbone = backbone_of(index, weights)
     head: Any = run.best_model().model
     mean, std = tuple(made["mean"]), tuple(made["std"])
-    return ImageClassifier(backbone.body, head, mean, std).eval(), size
+    return ImageClassifier(backbone.body, head, mean, std).eval(), int(made["resize"]["size"])
 
 
 def export_run(run: SavedRun, file: Path, weights: str = "") -> list[str]:

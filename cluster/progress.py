@@ -67,11 +67,14 @@ class Progress(StatusLine):
     Args:
         num_samples: trials in the whole run; None if the space decides.
         quiet: print nothing.
+        show_metric: show the best validation metric, and the default's.
     """
 
-    def __init__(self, num_samples: int | None, *, quiet: bool = False) -> None:
+    def __init__(
+        self, num_samples: int | None, *, quiet: bool = False, show_metric: bool = True
+    ) -> None:
         super().__init__(quiet=quiet)
-        self._total = num_samples
+        self._total, self._show_metric = num_samples, show_metric
         self._done_before: int | None = None
 
     def update(self, ledger: Ledger) -> None:
@@ -88,7 +91,7 @@ class Progress(StatusLine):
         done = len(ledger) - counts[RUNNING]
         # What matters most comes first: a narrow terminal cuts the end off.
         parts = [f"{done}/{self._total or '?'} trials", self._time(done)]
-        ranked = ledger.ranked()
+        ranked = ledger.ranked() if self._show_metric else []
         if ranked:
             best = ranked[0].best(ledger.metric, ledger.mode) or {}
             parts.append(f"best {ledger.metric} {best[ledger.metric]:.4f}")

@@ -67,6 +67,7 @@ def run_search(
     max_concurrent: int | None = None,
     time_budget: float | None = None,
     quiet: bool = False,
+    show_metric: bool = True,
 ) -> SearchResult:
     """Runs a search, resumes it, or extends it: whatever the folder calls for.
 
@@ -78,6 +79,7 @@ def run_search(
         max_concurrent: trials at a time; as many as fit by default.
         time_budget: seconds after which the search pauses, to be resumed by the same call.
         quiet: no progress line.
+        show_metric: the progress line shows the best validation metric.
 
     Raises:
         UserError: the folder belongs to another request or to a search that is under way, the data
@@ -96,7 +98,7 @@ def run_search(
         )
         deadline = Deadline(time_budget)
         if searcher.remaining():
-            progress = Progress(request.num_samples, quiet=quiet)
+            progress = Progress(request.num_samples, quiet=quiet, show_metric=show_metric)
             callback = RunCallback(searcher, storage, progress, deadline)
             progress.say("starting Ray …")
             with (

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,10 @@ from data.backbone_weights import (
 from data.errors import UserError, nearest
 from data.images import Resize
 
-__all__ = ["Backbone", "Preprocessing", "load_backbone", "normalised"]
+if TYPE_CHECKING:
+    from data.shards import ShardIndex
+
+__all__ = ["Backbone", "Preprocessing", "backbone_of", "load_backbone", "normalised"]
 
 _LITE0 = "efficientnet_lite0"
 
@@ -98,6 +101,27 @@ def load_backbone(
         resize = replace(resize, size=size, shorter=shorter)
         preprocessing = replace(preprocessing, resize=resize)
     return _cut(name, network.eval(), preprocessing)
+
+
+def backbone_of(index: ShardIndex, weights: str = "") -> Backbone:
+    """The network that made some features, at the size of their images.
+
+    Args:
+        index: of the features.
+        weights: where the network's weights are now; where they were by default.
+
+    Raises:
+        UserError: the weights cannot be had, or are others than those that made the features.
+    """
+    weights = weights or index.weights
+    size, seed = int(index.preprocessing["resize"]["size"]), index.weights_seed
+    backbone = load_backbone(index.backbone, weights, seed=seed, size=size)
+    if backbone.weights_hash != index.weights_hash:
+        raise UserError(
+            f"the weights {weights} of {index.backbone} are not those that made the features; name "
+            "the right ones with --weights"
+        )
+    return backbone
 
 
 def normalised(pixels: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> Tensor:

@@ -169,6 +169,7 @@ def open_job(
         backbone=request.backbone,
         weights=request.weights,
         weights_hash=backbone.weights_hash,
+        weights_seed=request.seed,
         preprocessing={**asked["preprocessing"], "precision": request.precision},
         augmentation=asked["augmentation"],
         feature_shape=backbone.feature_shape,

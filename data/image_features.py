@@ -165,7 +165,7 @@ def _with_extra(
     other = ShardIndex.read(storage)
     for name in ("backbone", "weights_hash", "preprocessing", "classes"):
         if getattr(index, name) != getattr(other, name):
-            raise UserError(f"extra={folder}: its {name} is not that of the other features")
+            raise UserError(f"extra={folder} has another {name} than the other features")
     if stream:
         raise UserError(f"extra={folder} and stream=true do not go together; leave one of them out")
     shards = [shard for shard in other.shards if shard.rows]

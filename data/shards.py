@@ -77,6 +77,7 @@ class ShardIndex:
         backbone: name of the network, as `data.backbones` knows it.
         weights: as they were asked for: `default`, `random`, or a file.
         weights_hash: of the weights themselves; equal hashes mean equal networks.
+        weights_seed: of random weights.
         preprocessing: image size, `squash` or `crop`, interpolation, mean, std, precision, ….
         augmentation: mirror images (`flip`) and the number of random variants (`augment`), and how
             these may differ.
@@ -104,6 +105,7 @@ class ShardIndex:
     manifest: str = ""
     request: Mapping[str, Any] = field(default_factory=dict)
     num_quarantined: int = 0
+    weights_seed: int = 0
     format: int = FORMAT
 
     def write(self, storage: Storage) -> None:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from data.errors import UserError
-
 if TYPE_CHECKING:
     from data.shards import ShardIndex
 
@@ -41,14 +39,9 @@ def backbone_head(index: ShardIndex, weights: str = "") -> nn.Sequential:
     Raises:
         UserError: the weights cannot be had, or are others than those that made the features.
     """
-    from data.backbones import load_backbone
+    from data.backbones import backbone_of
 
-    backbone = load_backbone(index.backbone, weights or index.weights)
-    if backbone.weights_hash != index.weights_hash:
-        raise UserError(
-            f"the weights {weights or index.weights} of {index.backbone} are not those that made "
-            "the features; name the right ones with --weights"
-        )
+    backbone = backbone_of(index, weights)
     head, shape = backbone.classifier.head, backbone.classifier.shape
     assert isinstance(head, nn.Module)
     assert isinstance(shape, tuple)

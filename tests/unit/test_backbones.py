@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from data.backbone_weights import fill_in_order, read_weights
-from data.backbones import Preprocessing, load_backbone, normalised
+from data.backbones import Preprocessing, backbone_of, load_backbone, normalised
 from data.errors import UserError
+from data.shards import ShardIndex
 
 TINY = "timm/test_efficientnet"
 
@@ -54,6 +56,24 @@ def test_vgg16_keeps_its_maps_and_its_dense_layers(monkeypatch: pytest.MonkeyPat
     linear = [m for m in backbone.classifier.modules() if isinstance(m, nn.Linear)]
     assert [layer.in_features for layer in linear] == [512 * 7 * 7, 4096, 4096]
     assert backbone.preprocessing.mean == (0.485, 0.456, 0.406)
+
+
+def test_features_of_random_weights_find_their_network_again() -> None:
+    made = load_backbone(TINY, "random", seed=7, size=64)
+    index = ShardIndex(
+        backbone=TINY,
+        weights="random",
+        weights_hash=made.weights_hash,
+        weights_seed=7,
+        preprocessing=asdict(made.preprocessing),
+        feature_shape=made.feature_shape,
+        classes=("a",),
+    )
+    found = backbone_of(index)
+    assert found.weights_hash == made.weights_hash
+    assert found.preprocessing.resize.size == 64
+    with pytest.raises(UserError, match="not those that made the features"):
+        backbone_of(replace(index, weights_seed=8))
 
 
 def test_random_weights_are_those_of_the_seed() -> None:

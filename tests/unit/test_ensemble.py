@@ -50,9 +50,10 @@ def run(features_folder: Path, tmp_path: Path) -> SavedRun:
 
 
 def unlabelled(folder: Path) -> Path:
-    """The same images' true labels stay with the caller: the rows say -1."""
+    """As made of images in no class folder; their true labels stay with the caller."""
     storage = Storage(folder)
     index = ShardIndex.read(storage)
+    dataclasses.replace(index, classes=()).write(storage)
     for shard in index.shards:
         rows = read_shard(storage, shard, index.feature_shape)
         rows.labels[:] = -1
@@ -126,7 +127,7 @@ def test_features_of_another_network_are_refused(
     index.write(Storage(folder))
     with pytest.raises(UserError, match="has weights_hash 1"):
         pseudo_label(run, str(folder))
-    with pytest.raises(UserError, match="its weights_hash is not that of the other"):
+    with pytest.raises(UserError, match="has another weights_hash than the other"):
         load(str(features_folder), extra=str(folder))
 
 

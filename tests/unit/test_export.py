@@ -28,9 +28,16 @@ LOAD = """
 import sys, torch
 pixels, sizes = torch.load(sys.argv[2]), torch.tensor([[300.0, 200.0]] * 3)
 kind = sys.argv[1].rsplit(".")[-1]
-load = torch.jit.load if kind == "pt" else lambda f: torch.export.load(f).module()
-with torch.no_grad():
-    torch.save(load(sys.argv[1])(pixels, sizes), sys.argv[3])
+if kind == "onnx":
+    import onnxruntime
+    session = onnxruntime.InferenceSession(sys.argv[1])
+    given = {"pixels": pixels.numpy(), "sizes": sizes.numpy()}
+    found = torch.tensor(session.run(["probabilities"], given)[0])
+else:
+    load = torch.jit.load if kind == "pt" else lambda f: torch.export.load(f).module()
+    with torch.no_grad():
+        found = load(sys.argv[1])(pixels, sizes)
+torch.save(found, sys.argv[3])
 assert not {"cluster", "trainables", "data"} & set(sys.modules)
 """
 
@@ -70,7 +77,7 @@ def test_the_network_normalises_and_gives_probabilities(run: SavedRun, body: nn.
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+@pytest.mark.parametrize("suffix", [".pt", ".pt2", ".onnx"])
 def test_the_file_works_without_this_project(
     run: SavedRun, body: nn.Module, tmp_path: Path, suffix: str
 ) -> None:

@@ -38,6 +38,16 @@ def test_off_a_terminal_a_line_says_how_far_and_how_good(
     assert "1 under way" in line
 
 
+def test_a_metric_that_says_nothing_is_left_out(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.progress._PERIOD_S", {True: 0.0, False: 0.0})
+    Progress(5, show_metric=False).update(ledger)
+    line = capsys.readouterr().err
+    assert line.startswith("2/5 trials")
+    assert "val" not in line
+
+
 def test_quiet_prints_nothing(
     ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
