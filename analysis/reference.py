@@ -1,4 +1,4 @@
-"""Published results that our own stand beside, each with the configuration that is its architecture.
+"""Published results that our own stand beside, each with its architecture as a configuration.
 
 From the fifth lesson of fast.ai's "Deep Learning For Coders" (2016/17) and its notebooks; see
 docs/reference.md. All of them were chosen on the set that they were measured on.

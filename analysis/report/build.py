@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def build_page(subjects: Sequence[Subject]) -> Page:
     title = " ".join(questions) or "One configuration, trained"
     if len(subjects) == 1:
         return Page(title, tuple(_sections(subjects[0])), _footer(subjects))
-    parts = {subject.facts.name: tuple(_sections(subject)) for subject in subjects}
+    parts = {s.facts.name: tuple(_of_run(s.facts.name, _sections(s))) for s in subjects}
     return Page(title, (_comparison(subjects),), _footer(subjects), parts)
 
 
@@ -65,6 +65,17 @@ def _sections(subject: Subject) -> list[Section]:
         practice.next_steps(trials, facts),
         practice.how_made(trials, facts),
     ][int(facts.complete and "failed" not in trials.counts()) :]
+
+
+def _of_run(name: str, found: Sequence[Section]) -> list[Section]:
+    """Sections whose pictures have the run's name, among those of several runs."""
+    return [
+        replace(
+            section,
+            pictures=tuple(replace(p, name=f"{name}-{p.name}") for p in section.pictures),
+        )
+        for section in found
+    ]
 
 
 def _state(trials: Trials, facts: RunFacts) -> Section:
@@ -116,8 +127,8 @@ def _comparison_title(subjects: Sequence[Subject]) -> str:
         return f"{len(subjects)} runs side by side; their {why} differ, so that none is the best"
     best = [s.trials.sign * s.trials.values[s.trials.best] for s in judged]
     first = judged[int(np.argmax(best))]
-    value = first.trials.values[first.trials.best]
-    return f"Of {len(subjects)} runs, {first.facts.name} has the best {first.trials.metric}: {value:.4f}"
+    best_value, metric = f"{first.trials.values[first.trials.best]:.4f}", first.trials.metric
+    return f"Of {len(subjects)} runs, {first.facts.name} has the best {metric}: {best_value}"
 
 
 def _footer(subjects: Sequence[Subject]) -> str:

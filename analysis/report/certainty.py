@@ -1,4 +1,4 @@
-"""How sure a ranking is: what trials would be worth with other luck, and which could be the best."""
+"""How sure a ranking is: what trials are worth without their luck, and which could be the best."""
 
 from __future__ import annotations
 

@@ -185,8 +185,14 @@ def budget_picture(trials: Trials, title: str) -> Picture:
     ax.step((60.0 if minutes else 1.0) * hours[known], best[known], where="post", color=GREEN, lw=2)
     if trials.default is not None:
         ax.axhline(trials.values[trials.default], color="0.2", linestyle="--", linewidth=1)
-        ax.annotate("default", (0.99, trials.values[trials.default]), xycoords=("axes fraction", "data"),
-                    ha="right", va="bottom" if trials.mode == "min" else "top", fontsize=8)  # fmt: skip
+        ax.annotate(
+            "default",
+            (0.99, trials.values[trials.default]),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom" if trials.mode == "min" else "top",
+            fontsize=8,
+        )
     ax.set_xlabel(f"trial-{'minutes' if minutes else 'hours'} spent", fontsize=8.5)
     ax.set_ylabel(f"best {trials.metric} so far", fontsize=8.5)
     return picture(figure, "budget", f"The best so far over the time spent. {title}")

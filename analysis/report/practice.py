@@ -1,4 +1,4 @@
-"""The report's sections on the search itself: how it went, what it cost, the test set, what next."""
+"""The report's sections on the search itself: how it went, its cost, the test set, what next."""
 
 from __future__ import annotations
 

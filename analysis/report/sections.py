@@ -45,8 +45,8 @@ def too_thin(trials: Trials) -> str:
     if not trials.fields:
         return "All trials have the same configuration: there is nothing to compare."
     return (
-        f"{judged} trial{' has' if judged == 1 else 's have'} a result: too few to say what a field "
-        f"does, which takes {MIN_TRIALS} at least."
+        f"{judged} trial{' has' if judged == 1 else 's have'} a result: too few to say what a "
+        f"field does, which takes {MIN_TRIALS} at least."
     )
 
 

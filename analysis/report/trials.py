@@ -1,7 +1,7 @@
 """A run as the report sees it: its table of trials, read back, and what was asked for.
 
-All figures of a report are made from the table alone (`trials.parquet`); what else is known of a run
-gives words: names, the question, commands, versions, and the test figures that `confirm` logged.
+All figures of a report are made from the table alone (`trials.parquet`). What else is known of a
+run gives words: names, the question, commands, versions; and the test figures are `confirm`'s.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def trial_configs(table: pd.DataFrame, config_class: type[Config]) -> list[dict[
 
 
 def _places(name: str, known: Sequence[str]) -> list[str]:
-    """Columns of a list's elements, in order: config.NAME.1, config.NAME.2, …"""
+    """Columns of a list's elements, in order: config.NAME.1 and so on."""
     start = f"config.{name}."
     return sorted((c for c in known if c.startswith(start)), key=lambda c: int(c[len(start) :]))
 
