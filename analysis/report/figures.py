@@ -84,7 +84,7 @@ def effect_picture(effect: Effect, trials: Trials, title: str, index: int) -> Pi
     unit = Unit(trials.metric)
     figure, ax = new_figure(title, 3.0)
     draw_effect_panel(ax, effect, unit)
-    ax.set_title("")
+    ax.set_title("", loc="left")
     ax.set_ylabel(f"better by ({unit.name})", fontsize=8.5)
     ax.set_xlabel(effect.field, fontsize=8.5, parse_math=False)
     plain(ax)
@@ -190,7 +190,7 @@ def budget_picture(trials: Trials, title: str) -> Picture:
             (0.99, trials.values[trials.default]),
             xycoords=("axes fraction", "data"),
             ha="right",
-            va="bottom" if trials.mode == "min" else "top",
+            va="bottom",
             fontsize=8,
         )
     ax.set_xlabel(f"trial-{'minutes' if minutes else 'hours'} spent", fontsize=8.5)
@@ -245,9 +245,9 @@ def _ends(ax: Any, shown: list[Column], trials: Trials, goodness: np.ndarray) ->
     import textwrap
 
     names = [*(column.name for column in shown), trials.metric]
-    width = max(7, 62 // len(names))
+    width = max(9, 62 // len(names))
     labels = [textwrap.fill(name.replace("_", " "), width) for name in names]
-    ax.set_xticks(range(len(names)), labels, fontsize=8)
+    ax.set_xticks(range(len(names)), labels, fontsize=8 if len(names) < 6 else 7)
     lows_highs = [
         (number(c.numbers[0]), number(c.numbers[-1]))
         if c.numeric

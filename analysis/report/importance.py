@@ -8,6 +8,7 @@ computed for shuffled results: what a field without any effect gets.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Importance", "importance"]
 
 _TREES = 32
+_MOST = 0.9
 _SHUFFLES = {"fANOVA": 3, "PED-ANOVA": 40}
 _TOP_SHARE = 0.1  # what PED-ANOVA calls the best
 _ENOUGH_AT_TOP = 5  # as Optuna's documentation advises
@@ -60,11 +62,14 @@ class Importance:
 
 
 def importance(trials: Trials) -> Importance | None:
-    """Compares trials after as many epochs as half of them have; None where they are too few."""
+    """Compares trials after as many epochs as nine in ten have; None where they are too few.
+
+    Those that went on longer are the scheduler's choice: comparing only them would compare winners.
+    """
     lengths = sorted((len(curve) for curve in trials.curves if curve), reverse=True)
     if len(lengths) < MIN_TRIALS or not trials.columns:
         return None
-    epochs = lengths[max(MIN_TRIALS, (len(lengths) + 1) // 2) - 1]
+    epochs = lengths[max(MIN_TRIALS, math.ceil(_MOST * len(lengths))) - 1]
     rows = [k for k, curve in enumerate(trials.curves) if len(curve) >= epochs]
     values = np.array([max(trials.sign * np.array(trials.curves[k][:epochs])) for k in rows])
     # A network that learned nothing would be all of the variance.

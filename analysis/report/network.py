@@ -12,10 +12,14 @@ from analysis.report.style import VERDICT_COLORS, new_figure, plain
 from analysis.sentences import Unit
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from analysis.effects import Effect
     from analysis.report.trials import Trials
 
 __all__ = ["network_layers", "placement_picture", "width_effects", "widths_picture"]
+
+_HEIGHTS = {"layer": 0.36, "site": 0.78}  # inches
 
 
 def network_layers(task: str, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -78,56 +82,62 @@ def placement_picture(
     for name, sites in layers:
         lines.append(("layer", name))
         lines += [("site", site) for site in sites if site in effects]
-    height = 0.9 + sum(0.42 if kind == "layer" else 0.85 for kind, _ in lines)
+    shown = [effects[site] for kind, site in lines if kind == "site"]
+    heights = [_HEIGHTS[kind] for kind, _ in lines]
+    height = 1.3 + sum(heights)
     figure, frame = new_figure(title, height)
     frame.remove()
+    figure.set_layout_engine("none")
+    ends = {"top": 1 - 0.6 / height, "bottom": 0.7 / height, "left": 0.0, "right": 0.97}
     grid = figure.add_gridspec(
-        len(lines),
-        2,
-        width_ratios=[1.15, 1.0],
-        height_ratios=[0.42 if kind == "layer" else 0.85 for kind, _ in lines],
+        len(lines), 2, height_ratios=heights, width_ratios=[1.3, 1.0], hspace=0, wspace=0.12, **ends
     )
-    shown = [effects[site] for kind, site in lines if kind == "site"]
-    low = min(float((e.gain - e.half_width).min()) for e in shown)
-    high = max(float((e.gain + e.half_width).max()) for e in shown)
-    low = max(low, 2.0 * min(float(e.gain.min()) for e in shown) - 0.5 * high)
+    column = figure.add_subplot(grid[:, 0])
+    column.axis("off")
+    column.set_ylim(sum(heights), 0.0)
+    column.set_xlim(0.0, 1.0)
+    middles = np.cumsum(heights) - 0.5 * np.array(heights)
+    column.plot([0.5, 0.5], middles[[0, -1]], color="0.6", linewidth=1.2, zorder=0)
     last = max(k for k, (kind, _) in enumerate(lines) if kind == "site")
     for k, (kind, name) in enumerate(lines):
-        ax = figure.add_subplot(grid[k, 0])
-        ax.axis("off")
-        ax.set_xlim(0, 1)
-        ax.set_ylim(0, 1)
-        _joint(ax, k < len(lines) - 1, k > 0)
         if kind == "layer":
             box = {"boxstyle": "round,pad=0.35", "facecolor": "#eef3f7", "edgecolor": "#5b6b78"}
-            ax.text(0.5, 0.5, name, ha="center", va="center", fontsize=9, bbox=box)
+            column.text(0.5, middles[k], name, ha="center", va="center", fontsize=9, bbox=box)
             continue
         effect = effects[name]
         ink = VERDICT_COLORS[effect.verdict]
         text = f"{name.replace('_dropout', ' dropout')}\n{effect_figure(effect, unit)}"
-        box = {
-            "boxstyle": "round,pad=0.3",
-            "facecolor": "white",
-            "edgecolor": ink,
-            "linewidth": 1.5,
-        }
-        ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, color=ink, bbox=box)
+        box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": ink}
+        column.text(
+            0.5, middles[k], text, ha="center", va="center", fontsize=8, color=ink, bbox=box
+        )
         beside = figure.add_subplot(grid[k, 1])
-        gain, half = unit.factor * effect.gain, unit.factor * effect.half_width
-        beside.fill_between(effect.grid, gain - half, gain + half, color=ink, alpha=0.2, lw=0)
-        beside.plot(effect.grid, gain, color=ink, linewidth=1.6)
-        beside.axhline(0.0, color="0.4", linewidth=0.8)
-        beside.set_ylim(unit.factor * 1.05 * low, unit.factor * 1.05 * high)
-        plain(beside)
-        beside.tick_params(labelsize=7)
+        _beside(beside, effect, unit, _limits(shown, unit))
         if k == last:
-            beside.set_xlabel(f"rate; up: better ({unit.name})", fontsize=8)
+            beside.set_xlabel(f"rate; up is better,\n{unit.name}", fontsize=8)
+        else:
+            beside.tick_params(labelbottom=False)
     return picture(figure, "placement", f"The network, layer by layer. {title}")
 
 
-def _joint(ax: Any, below: bool, above: bool) -> None:
-    ax.plot([0.5, 0.5], [-0.1 if below else 0.5, 1.1 if above else 0.5], color="0.6", zorder=0,
-            clip_on=False, linewidth=1.2)  # fmt: skip
+def _limits(shown: Sequence[Effect], unit: Unit) -> tuple[float, float]:
+    """One scale for all; a band that reaches far down does not flatten the rest."""
+    low = min(float((e.gain - e.half_width).min()) for e in shown)
+    high = max(float((e.gain + e.half_width).max()) for e in shown)
+    low = max(low, 2.0 * min(float(e.gain.min()) for e in shown) - 0.5 * high)
+    return unit.factor * (low - 0.1 * (high - low)), unit.factor * (high + 0.1 * (high - low))
+
+
+def _beside(ax: Axes, effect: Effect, unit: Unit, limits: tuple[float, float]) -> None:
+    gain, half = unit.factor * effect.gain, unit.factor * effect.half_width
+    ink = VERDICT_COLORS[effect.verdict]
+    ax.fill_between(effect.grid, gain - half, gain + half, color=ink, alpha=0.2, linewidth=0)
+    ax.plot(effect.grid, gain, color=ink, linewidth=1.6)
+    ax.axhline(0.0, color="0.4", linewidth=0.8)
+    ax.set_ylim(*limits)
+    plain(ax)
+    ax.tick_params(labelsize=7.5)
+    ax.locator_params(axis="y", nbins=3)
 
 
 def effect_figure(effect: Effect, unit: Unit) -> str:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 __all__ = ["Cell", "Grid", "Page", "Picture", "Section", "picture"]
@@ -47,6 +49,11 @@ class Grid:
 
     head: tuple[str, ...]
     rows: tuple[tuple[Cell | str, ...], ...]
+
+    @property
+    def words(self) -> bool:
+        """Whether it holds words: then there are no titles."""
+        return not any(self.head)
 
     def cells(self) -> list[list[Cell]]:
         """All cells, each with a source, if an empty one."""
@@ -128,6 +135,7 @@ class Page:
         environment = Environment(
             loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
         )
+        environment.filters["code"] = _code
         return environment.get_template("page.html").render(page=self)
 
     def markdown(self) -> str:
@@ -139,6 +147,13 @@ class Page:
             for section in sections:
                 blocks += [f"{level} {section.title}", *_markdown(section)]
         return "\n\n".join([*blocks, self.footer]) + "\n"
+
+
+def _code(text: str) -> Markup:
+    """A sentence with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _markdown(section: Section) -> list[str]:

@@ -179,25 +179,24 @@ def _undecided(trials: Trials, facts: RunFacts) -> list[str]:
         return []
     if judged < MIN_TRIALS:
         return [f"{_extended(facts, 40)} — {judged} results are too few to say what a field does."]
-    open_ = [e for e in trials.effects if e.verdict == "no measurable difference"]
-    unit, certain = Unit(trials.metric), [e for e in trials.effects if e.named]
-    scale = max((float(np.abs(e.gain).max()) for e in certain), default=0.0)
-    wide = [e for e in open_ if float((e.gain + e.half_width).max()) > scale]
+    if trials.answers is None:
+        return []
+    # What no single trial can show: a field that is worth less need not be searched.
+    unit, noise = Unit(trials.metric), 1.96 * trials.answers.process.luck
+    unclear = [e for e in trials.effects if e.verdict == "no measurable difference"]
+    most = {e.field: float((e.gain + e.half_width).max()) for e in unclear}
     steps = []
-    if wide:
-        worst = max(wide, key=lambda e: float((e.gain + e.half_width).max()))
-        most = float((worst.gain + worst.half_width).max())
+    if wide := {field: bound for field, bound in most.items() if bound > noise}:
+        worst = max(wide, key=lambda field: wide[field])
         steps.append(
-            f"{_extended(facts, 4 * len(trials))} — {worst.field} could still be worth up to "
-            f"{unit.text(most)} {unit.name}; four times the trials "
-            "about halve the intervals."
+            f"{_extended(facts, 4 * len(trials))} — {worst} could still be worth up to "
+            f"{unit.text(wide[worst])} {unit.name}; four times the trials about halve the "
+            "intervals."
         )
-    settled = [e for e in open_ if e not in wide]
-    if settled and certain:
-        names = ", ".join(e.field for e in settled)
+    if settled := [field for field in most if field not in wide]:
         steps.append(
-            f"Leave {names} at the default — whatever they do is less than "
-            f"{unit.text(scale)} {unit.name}."
+            f"Leave {', '.join(settled)} at the default — they are worth less than the "
+            f"{unit.text(noise)} {unit.name} by which one seed differs from another."
         )
     return steps
 

@@ -222,7 +222,7 @@ def ranking(trials: Trials) -> Section:
         f"{unit.word} (95%), as far as the fields do not explain it.",
         f"Trial {number_of_best}, the best as measured, has the best configuration of all with a "
         f"probability of {chance:.0%}, and is better than the default with "
-        f"{found.better_than_default:.0%}.",
+        f"one of {found.better_than_default:.0%}.",
     ]
     if found.best:
         top = trials.number(int(found.rows[0]))
@@ -271,13 +271,20 @@ def importances(trials: Trials) -> Section:
     chance = tuple(f"{100 * found.chance[name]:.0f}%" for name in found.shares)
     plural = "s" if found.epochs > 1 else ""
     sentence = (
-        f"Compared after {found.epochs} epoch{plural}, as far as {found.num_trials} of "
-        f"{len(trials)} trials came. fANOVA shares out the variance of all results, PED-ANOVA what "
-        "sets the best tenth apart."
+        f"Compared after {found.epochs} epoch{plural}, which {found.num_trials} of "
+        f"{len(trials)} trials have behind them. fANOVA shares out the variance of all "
+        "results, PED-ANOVA what sets the best tenth apart."
     )
     grid = Grid(("field", *found.shares), (*rows, ("95% of chance", *chance)))
     shown = importance_picture(found, title)
-    return Section("importance", title, (sentence,), (grid,), (shown,), found.caveats)
+    notes = list(found.caveats)
+    named = [effect.field for effect in trials.effects if effect.named]
+    if sure and named and not set(sure) & set(named):
+        notes.append(
+            f"The effects below, estimated from all epochs of all trials, name {_listed(named)} "
+            "instead: what matters early need not matter in the end."
+        )
+    return Section("importance", title, (sentence,), (grid,), (shown,), tuple(notes))
 
 
 def fields(trials: Trials) -> Section:

@@ -33,7 +33,7 @@ def new_figure(title: str, height: float, panels: int = 1, **options: Any) -> tu
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, panels, **options)
-    lines = textwrap.fill(title, 62)
+    lines = textwrap.fill(title, 54)
     figure.suptitle(lines, x=0.01, ha="left", fontsize=10, fontweight="bold", parse_math=False)
     for ax in [axes] if panels == 1 else list(axes):
         plain(ax)
