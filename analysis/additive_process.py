@@ -170,12 +170,10 @@ class AdditiveProcess:
         For one field: its own effect, its pairs with others, and all together. For two: their pair,
         and all together.
         """
-        size = len(self._units[0])
-        total, product = torch.zeros(2, size, size, dtype=torch.float64)
-        product = product + 1.0
-        for k, unit in enumerate(self._units):
+        total = torch.zeros_like(self._kernels[0])
+        product = torch.ones_like(self._kernels[0])
+        for k, near in enumerate(self._kernels):
             if k not in indices:
-                near = self._near(k, unit, unit, scales)
                 total, product = total + near, product * near
         if len(indices) > 1:
             return scales.pair**2 + scales.joint**2 * product
@@ -190,10 +188,13 @@ class AdditiveProcess:
         unset = a.isnan()[:, None], b.isnan()[None, :]
         return torch.where(unset[0] == unset[1], near, torch.zeros_like(near))
 
+    def _nearness(self, scales: _Scales) -> list[Tensor]:
+        """How alike each field's values act in two trials, [n, n] each."""
+        return [self._near(k, unit, unit, scales) for k, unit in enumerate(self._units)]
+
     def _effects(self, scales: _Scales) -> Tensor:
         """Covariance of what the fields of two trials do at one level, [n, n]."""
-        kernels = [self._near(k, unit, unit, scales) for k, unit in enumerate(self._units)]
-        stacked = torch.stack(kernels)
+        stacked = torch.stack(self._nearness(scales))
         total = stacked.sum(0)
         pairs = 0.5 * (total**2 - (stacked**2).sum(0))
         main = scales.main**2 * total + scales.pair**2 * pairs
@@ -231,6 +232,7 @@ class AdditiveProcess:
         found = minimize(value, start, jac=True, method="L-BFGS-B", bounds=bounds)
         self._parameters = torch.from_numpy(found.x)
         with torch.no_grad():
+            self._kernels = self._nearness(_Scales(self._parameters))
             self._factor = torch.linalg.cholesky(self._covariance(_Scales(self._parameters)))
             self._solved = torch.cholesky_solve(self._results[:, None], self._factor)[:, 0]
 

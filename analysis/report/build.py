@@ -9,7 +9,6 @@ import numpy as np
 
 from analysis.reference import Reference
 from analysis.report import practice, sections
-from analysis.report.certainty import certainty
 from analysis.report.page import Cell, Grid, Page, Section
 from analysis.report.trials import RunFacts, Trials
 from analysis.sentences import Unit
@@ -100,7 +99,7 @@ def _comparison(subjects: Sequence[Subject]) -> Section:
                 continue
             source = f"{name}: trial {trials.number(row)}, {trials.metric}"
             cells.append(Cell(f"{trials.values[row]:.4f}", source))
-        found, unit = certainty(trials), Unit(trials.metric)
+        found, unit = trials.certainty, Unit(trials.metric)
         gain = "unknown"
         if found is not None:
             gain = f"{unit.text(found.gain[found.best], sign=True)} ± "

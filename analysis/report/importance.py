@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Importance", "importance"]
 
-_TREES = 32
+_TREES = 16
 _MOST = 0.9
-_SHUFFLES = {"fANOVA": 3, "PED-ANOVA": 40}
+_SHUFFLES = {"fANOVA": 3, "PED-ANOVA": 20}
 _TOP_SHARE = 0.1  # what PED-ANOVA calls the best
 _ENOUGH_AT_TOP = 5  # as Optuna's documentation advises
 _MANY_TRIALS = 50

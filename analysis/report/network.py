@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["network_layers", "placement_picture", "width_effects", "widths_picture"]
 
+Layers = list[tuple[str, tuple[str, ...]]]
+
 _HEIGHTS = {"layer": 0.36, "site": 0.78}  # inches
 
 
-def network_layers(task: str, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+def network_layers(task: str, config: Mapping[str, Any]) -> Layers:
     """A network's layers in order, each with the columns of dropout that follows it.
 
     Args:
@@ -34,7 +36,7 @@ def network_layers(task: str, config: Mapping[str, Any]) -> list[tuple[str, tupl
     """
     dense = _dense(config)
     if task == "sentiment":
-        layers = [("words", ("word_dropout",))]
+        layers: Layers = [("words", ("word_dropout",))]
         layers += [("embedding", ("embedding_dropout", "channel_dropout"))]
         if config["architecture"] == "cnn":
             layers += [("convolution", ("conv_dropout",)), ("pooling", ("pool_dropout",))]
@@ -55,7 +57,7 @@ def network_layers(task: str, config: Mapping[str, Any]) -> list[tuple[str, tupl
     return []
 
 
-def _dense(config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+def _dense(config: Mapping[str, Any]) -> Layers:
     """Dense layers, each with its rate of the field dense_dropout."""
     sizes = config.get("hidden_sizes", ())
     if len(sizes) == 1:
@@ -64,7 +66,7 @@ def _dense(config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def placement_picture(
-    layers: Sequence[tuple[str, tuple[str, ...]]],
+    layers: Layers,
     effects: Mapping[str, Effect],
     trials: Trials,
     title: str,
@@ -188,16 +190,16 @@ def widths_picture(
     axes[0].set_ylabel(f"better than without by ({unit.name})", fontsize=8.5)
     if how_many is not None:
         whole = [k for k, v in enumerate(how_many.grid) if float(v).is_integer()]
-        at = [int(how_many.grid[k]) for k in whole]
+        numbers = [int(how_many.grid[k]) for k in whole]
         axes[1].errorbar(
-            at,
+            numbers,
             unit.factor * how_many.gain[whole],
             unit.factor * how_many.half_width[whole],
             fmt="o-",
             capsize=3,
             color=VERDICT_COLORS[how_many.verdict],
         )
-        axes[1].set_xticks(at)
+        axes[1].set_xticks(numbers)
         axes[1].set_xlabel("number of widths", fontsize=8.5)
         axes[1].set_title(f"against {how_many.reference}", fontsize=8.5, loc="left")
     for ax in axes:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from analysis.effects import MIN_TRIALS
-from analysis.report.certainty import certainty
 from analysis.report.figures import budget_picture, curves_picture, parallel_picture
 from analysis.report.page import Cell, Grid, Section
 from analysis.report.sections import interval_cell
@@ -144,7 +143,7 @@ def test_set(trials: Trials, facts: RunFacts) -> Section:
 def next_steps(trials: Trials, facts: RunFacts) -> Section:
     """What to run next: computed from what is known and what is not."""
     steps = [*_unfinished(trials, facts), *_undecided(trials, facts), *_ends(trials)]
-    found = certainty(trials)
+    found = trials.certainty
     run = facts.name
     if trials.best is not None and not (facts.confirmed or {}).get("test_set_openings"):
         if found is None or found.gain[found.best] > found.half_width[found.best]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.effects import MIN_TRIALS, Effect, Interaction
 from analysis.reference import Reference
-from analysis.report.certainty import Certainty, certainty
+from analysis.report.certainty import Certainty
 from analysis.report.figures import (
     certainty_picture,
     effect_picture,
@@ -87,7 +87,7 @@ def best_sentence(trials: Trials) -> str:
         f"{start}, {unit.text(gap)}{unit.word} better than the default's "
         f"{trials.values[trials.default]:.4f}"
     )
-    found = certainty(trials)
+    found = trials.certainty
     if found is None:
         return f"{text}; one seed each, so that part of it is luck."
     gain, half = found.gain[found.best], found.half_width[found.best]
@@ -140,7 +140,7 @@ def standing(trials: Trials, facts: RunFacts, references: Sequence[Reference]) -
         )
     head = ("", "best", "default", "published")
     rows: list[tuple[Cell | str, ...]] = []
-    found = certainty(trials)
+    found = trials.certainty
     measured = [_measured(trials, row) for row in (best, default)]
     rows.append((f"{trials.metric}, one seed", *measured, ""))
     if found is not None:
@@ -208,7 +208,7 @@ def _differing(trials: Trials, best: int, default: int | None) -> list[tuple[Cel
 
 def ranking(trials: Trials) -> Section:
     """How sure the ranking is."""
-    found = certainty(trials)
+    found = trials.certainty
     if found is None:
         return Section("ranking", "How sure the ranking is cannot be said yet", (too_thin(trials),))
     unit, number_of_best = Unit(trials.metric), trials.number(int(found.rows[found.best]))
@@ -365,7 +365,8 @@ def placement(trials: Trials, facts: RunFacts) -> list[Section]:
     said += [f"only hurts as {_listed(hurting)}"] if hurting else []
     title = "Dropout " + ("; ".join(said) if said else "made no measurable difference at any site")
     shown = placement_picture(layers, effects, trials, title)
-    return [Section("placement", title, pictures=(shown,))]
+    sentences = [_sentence(effects[site], trials) for site in sites]
+    return [Section("placement", title, tuple(sentences), pictures=(shown,))]
 
 
 def widths(trials: Trials, facts: RunFacts) -> list[Section]:
@@ -383,4 +384,6 @@ def widths(trials: Trials, facts: RunFacts) -> list[Section]:
         said.append(f"the number of widths: {_short(how_many)}")
     title = "; ".join(said) if good or bad else "No filter width is measurably better than another"
     shown = widths_picture(by_width, how_many, trials, title)
-    return [Section("widths", title[:1].upper() + title[1:], pictures=(shown,))]
+    sentences = [_sentence(effect, trials) for _, effect in by_width]
+    sentences += [_sentence(how_many, trials)] if how_many is not None else []
+    return [Section("widths", title[:1].upper() + title[1:], tuple(sentences), pictures=(shown,))]

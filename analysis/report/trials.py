@@ -22,6 +22,8 @@ from trainables.config import Config
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.report.certainty import Certainty
+
 __all__ = ["RunFacts", "Trials", "trial_configs"]
 
 _MOST_FIELDS = 4  # whose pairs are looked at
@@ -133,9 +135,9 @@ class Trials:
 
     def counts(self) -> dict[str, int]:
         """How many trials ended how, those that occur."""
-        found = self.table["status"].value_counts().to_dict() if len(self.table) else {}
         words = ("finished", "stopped", "failed", "running")
-        return {word: int(found[word]) for word in words if word in found}
+        counts = {word: int((self.table["status"] == word).sum()) for word in words}
+        return {word: count for word, count in counts.items() if count}
 
     @cached_property
     def hours(self) -> np.ndarray:
@@ -156,6 +158,13 @@ class Trials:
     def effects(self) -> list[Effect]:
         """What each field did, the most important one first; none where trials are too few."""
         return self.answers.effects() if self.answers else []
+
+    @cached_property
+    def certainty(self) -> Certainty | None:
+        """How sure the ranking is; None where trials are too few or the default failed."""
+        from analysis.report.certainty import certainty
+
+        return certainty(self)
 
     @cached_property
     def interactions(self) -> list[Interaction]:
