@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Importance", "importance"]
 
-_TREES = 16
+_TREES, _DEPTH = 16, 10
 _MOST = 0.9
 _SHUFFLES = {"fANOVA": 3, "PED-ANOVA": 20}
 _TOP_SHARE = 0.1  # what PED-ANOVA calls the best
@@ -54,10 +54,9 @@ class Importance:
     num_trials: int
     caveats: tuple[str, ...]
 
-    @property
-    def above_chance(self) -> list[str]:
-        """Fields that both evaluators put above what chance gives."""
-        over = np.all([self.shares[name] > self.chance[name] for name in self.shares], axis=0)
+    def above_chance(self, name: str) -> list[str]:
+        """Fields that an evaluator puts above what chance gives."""
+        over = self.shares[name] > self.chance[name]
         return [field for field, sure in zip(self.fields, over, strict=True) if sure]
 
 
@@ -79,11 +78,12 @@ def importance(trials: Trials) -> Importance | None:
     if not used or np.ptp(values) == 0.0:
         return None
     points = [{c.name: c.values[k] for c in used if c.values[k] is not None} for k in rows]
+    study = _study(used, points)
     rng = np.random.default_rng(0)
     shares, chance = {}, {}
     for name, shuffles in _SHUFFLES.items():
-        shares[name] = _shares(name, used, points, values)
-        by_chance = [_shares(name, used, points, rng.permutation(values)) for _ in range(shuffles)]
+        shares[name] = _shares(name, used, study, values)
+        by_chance = [_shares(name, used, study, rng.permutation(values)) for _ in range(shuffles)]
         chance[name] = float(np.quantile(np.concatenate(by_chance), 0.95))
     order = np.argsort(-np.mean(list(shares.values()), axis=0), kind="stable")
     shares = {name: share[order] for name, share in shares.items()}
@@ -92,10 +92,25 @@ def importance(trials: Trials) -> Importance | None:
     return Importance(names, shares, chance, epochs, len(rows), caveats)
 
 
-def _shares(
-    name: str, used: Sequence[Column], points: Sequence[Mapping[str, Any]], values: np.ndarray
-) -> np.ndarray:
+def _study(used: Sequence[Column], points: Sequence[Mapping[str, Any]]) -> optuna.Study:
+    """The trials as Optuna knows them, all with the same result: `_shares` gives them others."""
     import optuna
+
+    distributions = {column.name: _distribution(column) for column in used}
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="minimize")
+    optuna.logging.set_verbosity(verbosity)
+    for point in points:
+        known = {field: distributions[field] for field in point}
+        study.add_trial(optuna.create_trial(params=dict(point), distributions=known, value=0.0))
+    return study
+
+
+def _shares(
+    name: str, used: Sequence[Column], study: optuna.Study, values: np.ndarray
+) -> np.ndarray:
+    """Shares of the columns when the trials have these results, high ones being good."""
     from optuna.importance import (
         FanovaImportanceEvaluator,
         PedAnovaImportanceEvaluator,
@@ -104,23 +119,12 @@ def _shares(
 
     evaluator: Any = PedAnovaImportanceEvaluator(target_quantile=_TOP_SHARE)
     if name == "fANOVA":
-        evaluator = FanovaImportanceEvaluator(n_trees=_TREES, seed=0)
-    distributions = {column.name: _distribution(column) for column in used}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
-    study.add_trials(
-        [
-            optuna.create_trial(
-                params=dict(point),
-                distributions={field: distributions[field] for field in point},
-                value=float(value),
-            )
-            for point, value in zip(points, values, strict=True)
-        ]
-    )
+        evaluator = FanovaImportanceEvaluator(n_trees=_TREES, max_depth=_DEPTH, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = get_param_importances(study, evaluator=evaluator)
+        found = get_param_importances(
+            study, evaluator=evaluator, target=lambda trial: -float(values[trial.number])
+        )
     shares = np.array([float(found.get(column.name, 0.0)) for column in used])
     return shares / (shares.sum() or 1.0)
 

@@ -50,6 +50,10 @@ def too_thin(trials: Trials) -> str:
     )
 
 
+def _it(words: Sequence[str]) -> str:
+    return "it" if len(words) == 1 else "them"
+
+
 def answer(trials: Trials, facts: RunFacts) -> Section:
     """The answer in a few sentences."""
     sentences = [best_sentence(trials)]
@@ -259,11 +263,15 @@ def importances(trials: Trials) -> Section:
     found = importance(trials)
     if found is None:
         return Section("importance", "Importances cannot be computed yet", (too_thin(trials),))
-    sure = found.above_chance
+    above = {name: found.above_chance(name) for name in found.shares}
+    sure = [field for field in found.fields if all(field in names for names in above.values())]
     if sure:
-        title = f"{_listed(sure)} explain{'s' if len(sure) == 1 else ''} more than chance would"
+        title = f"{_listed(sure)}: more important than chance would make {_it(sure)}"
+    elif any(above.values()):
+        said = [f"{_listed(names)} by {name}" for name, names in above.items() if names]
+        title = f"More important than by chance: {'; '.join(said)}"
     else:
-        title = "By importance, no field stands out from chance in both evaluators"
+        title = "By importance, no field stands out from chance"
     rows = tuple(
         (field, *(f"{100 * found.shares[name][k]:.0f}%" for name in found.shares))
         for k, field in enumerate(found.fields)

@@ -126,7 +126,7 @@ class Trials:
     @cached_property
     def default(self) -> int | None:
         """Row of the default configuration, if it has a result."""
-        found = np.flatnonzero(self.table["trial"].to_numpy() == 0) if len(self.table) else []
+        found = np.flatnonzero(self.table["trial"].to_numpy() == 0)
         return int(found[0]) if len(found) and np.isfinite(self.values[found[0]]) else None
 
     def number(self, row: int) -> int:

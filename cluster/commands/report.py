@@ -45,7 +45,7 @@ def report(
     from cluster.runs import open_run
     from data.storage import Storage
 
-    named: list[str | None] = [*(runs or [None])]
+    named: list[str | None] = list(runs) if runs else [None]
     found = [open_run(run, storage) for run in named]
     path = write_report(found, Storage(out) if out else None)
     print(dumps({"report": path}) if json else f"report  {path}")
