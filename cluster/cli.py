@@ -17,6 +17,7 @@ from cluster.commands import (
     predict,
     report,
     reproduce,
+    runs,
     search,
 )
 from data.errors import UserError
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for commands in (search, report, reproduce, predict, features, ask, ask_text, images, doctor):
+for commands in (search, runs, report, reproduce, predict, features, ask, ask_text, images, doctor):
     commands.register(app)
 app.add_typer(data.app, name="data")
 
