@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["print_best", "print_run", "print_runs", "run_summary"]
 
+_WORDS = ("run", "state", "trains", "searches")
+_WIDE = 200  # a narrow terminal breaks long lines, which is better than names cut short
+
 
 def run_summary(run: SavedRun) -> dict[str, Any]:
     """A run as JSON-able values: those of `tune --json`, its state, and how it was started."""
@@ -33,18 +36,16 @@ def print_runs(rows: Sequence[RunRow], root: str) -> None:
 
     table = Table(box=None, pad_edge=False)
     for name in ("run", "state", "trains", "searches", "best", "trials", "age", "size"):
-        table.add_column(name, justify="left" if name in _WORDS else "right")
+        justify = "left" if name in _WORDS else "right"
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for row in rows:
         best = "–" if row.best is None else f"{row.metric} {row.best:.4f}"
         table.add_row(
             *(row.name, row.state, row.task, row.spaces or "–", best, str(row.trials)),
             *(_age(row.age_s), _size(row.size)),
         )
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(highlight=False, width=_WIDE)
     console.print(table if rows else f"{root}: no runs yet; start one with `raysweep tune`")
-
-
-_WORDS = ("run", "state", "trains", "searches")
 
 
 def print_run(run: SavedRun) -> None:

@@ -148,9 +148,10 @@ def _train(
     settings = {**recipe.settings, **((recipe.quick or {}) if quick else {})}
     base = SearchRequest(task=recipe.task, settings=settings, data=read, num_samples=1).checked()
     request = seeds_request(base, [dict(base.settings)], num_seeds)
-    run = folder / f"{reference.key}-{request.default_name()}{'-refit' * recipe.refit}"
-    if run.exists(RESULTS):
-        return Outcome(**json.loads(run.read(RESULTS)))
+    run = folder / f"{request.default_name()}{'-refit' * recipe.refit}"
+    if run.exists(RESULTS):  # perhaps of another reference, for which we recommend the same
+        names = {"reference": reference.key, "recipe": recipe.label}
+        return Outcome(**{**json.loads(run.read(RESULTS)), **names})
     learner = request.learner
     whole = learner.load_data(learner.data_class.create(request.data))
     dataset = whole.with_validation() if recipe.refit else whole
