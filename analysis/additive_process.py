@@ -14,8 +14,10 @@ Swersky, Snoek and Adams, "Freeze-thaw Bayesian optimization", 2014; Rasmussen a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +26,9 @@ from torch import Tensor
 from analysis.columns import Column
 
 __all__ = ["AdditiveProcess", "Observations"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _LEVEL_VARIANCE = 100.0  # of standardised results: levels are as good as unknown beforehand
 _JITTER = 1e-8
@@ -54,6 +59,21 @@ class Observations:
     results: np.ndarray
 
 
+def _one_thread(method: Callable[P, T]) -> Callable[P, T]:
+    """Runs a method on one thread: on a few hundred rows, more of them wait for each other."""
+
+    @functools.wraps(method)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return method(*args, **kwargs)
+        finally:
+            torch.set_num_threads(threads)
+
+    return wrapped
+
+
 class AdditiveProcess:
     """The process, its scales fitted to the observations.
 
@@ -62,6 +82,7 @@ class AdditiveProcess:
         observations: what the trials gave.
     """
 
+    @_one_thread
     def __init__(self, columns: Sequence[Column], observations: Observations) -> None:
         self.columns = list(columns)
         results = observations.results
@@ -73,6 +94,7 @@ class AdditiveProcess:
         self._units = [torch.from_numpy(c.unit(c.values)) for c in self.columns]
         self._fit()
 
+    @_one_thread
     def effect(self, index: int, grid: Sequence[object]) -> tuple[np.ndarray, np.ndarray]:
         """What a field does at the last level, averaged over the other fields of all trials.
 
@@ -96,6 +118,7 @@ class AdditiveProcess:
         turn[:, -1] = -1.0
         return self._posterior(turn @ cross, turn @ prior @ turn.T, scales)
 
+    @_one_thread
     def interaction(
         self, a: int, b: int, grid_a: Sequence[object], grid_b: Sequence[object]
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +151,7 @@ class AdditiveProcess:
             turn = torch.kron(_centring(len(asked_a)), _centring(len(asked_b)))
         return self._posterior(turn @ cross, turn @ prior @ turn.T * others.mean(), scales)
 
+    @_one_thread
     def configurations(self) -> tuple[np.ndarray, np.ndarray]:
         """What each trial's configuration is worth at the last level, its luck taken out.
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from analysis.additive_process import AdditiveProcess, Observations
 from analysis.columns import Column, columns
@@ -26,6 +25,7 @@ MIN_TRIALS = 12
 _MOST_TRIALS = 300  # time grows with the cube, memory with the square
 _MAX_LEVELS = 4
 _DRAWS = 4000
+_LEAST_DRAWS = 12  # beyond a quantile, for it to be estimated
 _LEVEL = 0.05  # one in twenty intervals may miss
 _CELLS = 5  # values of a number at which interactions are looked at, evenly among those tried
 _LEAST_SHARE = 0.5
@@ -157,6 +157,7 @@ def fit_trials(
     curves: Sequence[Sequence[float]],
     fields: Sequence[str],
     mode: str,
+    asked: Sequence[Mapping[str, Any]] = (),
 ) -> Answers | None:
     """Fits the process to a search's trials.
 
@@ -169,6 +170,7 @@ def fit_trials(
         curves: the metric after each epoch of each trial; empty for a failed trial.
         fields: what was searched.
         mode: "min" or "max".
+        asked: what the searcher chose for each trial; see `analysis.columns.columns`.
 
     Returns:
         None where fewer than 12 trials have a result or nothing differs.
@@ -179,16 +181,12 @@ def fit_trials(
     if len(judged) > _MOST_TRIALS:
         places = np.linspace(0, len(judged) - 1, _MOST_TRIALS).round().astype(int)
         judged = [judged[place] for place in places]
-    found = columns([configs[k] for k in judged], fields)
+    chosen = [asked[k] for k in judged] if asked else ()
+    found = columns([configs[k] for k in judged], fields, chosen)
     if not found:
         return None
     observations = _observe([curves[k] for k in judged], 1.0 if mode == "max" else -1.0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # matrices of a few hundred rows: threads would wait for each other
-    try:
-        return Answers(AdditiveProcess(found, observations), tuple(judged))
-    finally:
-        torch.set_num_threads(threads)
+    return Answers(AdditiveProcess(found, observations), tuple(judged))
 
 
 def estimate_effects(
@@ -196,13 +194,14 @@ def estimate_effects(
     curves: Sequence[Sequence[float]],
     fields: Sequence[str],
     mode: str,
+    asked: Sequence[Mapping[str, Any]] = (),
 ) -> list[Effect]:
     """Estimates what each field does, the most important one first; see `fit_trials`.
 
     Returns:
         One effect a column of `analysis.columns.columns`; none where trials are too few.
     """
-    answers = fit_trials(configs, curves, fields, mode)
+    answers = fit_trials(configs, curves, fields, mode, asked)
     return answers.effects() if answers else []
 
 
@@ -273,6 +272,10 @@ def critical_factor(covariance: np.ndarray, deviation: np.ndarray, level: float 
     used = deviation > 1e-9 * max(float(deviation.max()), 1e-12)
     if not used.any():
         return 1.96
+    if level * _DRAWS < _LEAST_DRAWS:  # too rare to be drawn: allow for each value by itself
+        from scipy.stats import norm
+
+        return float(norm.ppf(1.0 - 0.5 * level / used.sum()))
     values, vectors = np.linalg.eigh(covariance[np.ix_(used, used)])
     root = vectors * np.sqrt(values.clip(0.0))
     draws = np.random.default_rng(0).normal(size=(_DRAWS, len(values))) @ root.T

@@ -337,7 +337,10 @@ def pairs(trials: Trials) -> Section:
         interaction_picture(pair, trials, _pair_title(pair), k)
         for k, pair in enumerate(found[: max(1, min(3, len(sure)))], start=1)
     )
-    note = "Looked at: the four fields with the surest effects, in pairs; others are averaged over."
+    note = (
+        f"{len(found)} pairs were looked at, which the intervals allow for; other fields are "
+        "averaged over."
+    )
     return Section("pairs", title, tuple(sentences), pictures=shown, notes=(note,))
 
 

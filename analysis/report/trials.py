@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFacts", "Trials", "trial_configs"]
 
-_MOST_FIELDS = 4  # whose pairs are looked at
+_MOST_FIELDS = 8  # whose pairs are looked at: 28
 _SECONDS_AN_HOUR = 3600.0
 
 
@@ -90,6 +90,16 @@ class Trials:
         return trial_configs(self.table, self.config_class)
 
     @cached_property
+    def asked(self) -> list[dict[str, Any]]:
+        """What the searcher chose for each trial, by the space's names; empty for the default."""
+        known = [str(c) for c in self.table.columns if str(c).startswith("param.")]
+        records = self.table[known].to_dict("records")
+        return [
+            {str(k).removeprefix("param."): v for k, v in record.items() if not _missing(v)}
+            for record in records
+        ]
+
+    @cached_property
     def curves(self) -> list[list[float]]:
         """The metric after each epoch of each trial; empty for a trial without a result."""
         if "curve" not in self.table:
@@ -114,7 +124,7 @@ class Trials:
     @cached_property
     def columns(self) -> list[Column]:
         """The searched fields as columns, one value a trial; see `analysis.columns`."""
-        return columns(self.configs, self.fields) if self.configs else []
+        return columns(self.configs, self.fields, self.asked) if self.configs else []
 
     @cached_property
     def best(self) -> int | None:
@@ -152,7 +162,7 @@ class Trials:
     @cached_property
     def answers(self) -> Answers | None:
         """The process behind effects; None where trials are too few."""
-        return fit_trials(self.configs, self.curves, self.fields, self.mode)
+        return fit_trials(self.configs, self.curves, self.fields, self.mode, self.asked)
 
     @cached_property
     def effects(self) -> list[Effect]:
@@ -168,7 +178,11 @@ class Trials:
 
     @cached_property
     def interactions(self) -> list[Interaction]:
-        """Of the pairs of the most important fields, the surest one first."""
+        """What pairs of fields do together, the surest one first.
+
+        Of many fields, those with the surest effects. A field may act by another one alone, so that
+        a few are not picked.
+        """
         top = [effect.field for effect in self.effects[:_MOST_FIELDS]]
         return self.answers.interactions(top) if self.answers and len(top) > 1 else []
 
