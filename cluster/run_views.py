@@ -123,8 +123,17 @@ def run_differences(first: SavedRun, second: SavedRun) -> dict[str, list[str]]:
 
 def _between(first: Any, second: Any) -> list[str]:
     """Lines such as `seed: 0 → 1`, those of equal values left out."""
-    lines = differences(first, second)
+    lines = differences(_short(first), _short(second))
     return [line.replace(" there, ", " → ").removesuffix(" now") for line in lines]
+
+
+def _short(value: Any) -> Any:
+    """The same with six digits of each fraction, which people can read."""
+    if isinstance(value, dict):
+        return {k: _short(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_short(v) for v in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _made_with(run: SavedRun) -> dict[str, Any]:
