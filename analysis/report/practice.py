@@ -19,7 +19,7 @@ from analysis.sentences import Unit
 
 __all__ = ["cost", "curves", "how_made", "next_steps", "paths", "test_set"]
 
-_SETTLED_SHARE = 0.5  # of the time: if nothing improved since, more of the same seldom helps
+_LONG = 70  # characters of a title
 
 
 def paths(trials: Trials) -> Section:
@@ -154,7 +154,8 @@ def next_steps(trials: Trials, facts: RunFacts) -> Section:
     if not steps:
         steps.append("Nothing is open: the question has its answer.")
     first = re.split(" — |: ", steps[0])[0].rstrip(".")
-    return Section("next", f"Next: {first}", tuple(steps))
+    title = f"Next: {first}" if len(first) <= _LONG else "What to run next"
+    return Section("next", title, tuple(steps))
 
 
 def _unfinished(trials: Trials, facts: RunFacts) -> list[str]:

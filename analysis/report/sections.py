@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,8 +98,8 @@ def best_sentence(trials: Trials) -> str:
     gain, half = found.gain[found.best], found.half_width[found.best]
     sure = "" if gain > half else ", which is within the noise"
     return (
-        f"{text}. As the best of {len(found.rows)} it was also the luckiest: its configuration is "
-        f"estimated to be worth {unit.text(gain, sign=True)} ± {unit.text(half)}{unit.word}{sure}."
+        f"{text}. The best of {len(found.rows)} is lucky, too: its configuration is estimated "
+        f"to be worth {unit.text(gain, sign=True)} ± {unit.text(half)}{unit.word}{sure}."
     )
 
 
@@ -107,8 +108,8 @@ def _sentence(effect: Effect, trials: Trials) -> str:
     sentence = effect_sentence(effect, trials.metric)
     for f in dataclasses.fields(trials.config_class):
         meaning = str(f.metadata.get("help", "")).removeprefix("… ").partition(";")[0]
-        if f.name == effect.field and meaning:
-            sentence = sentence.replace(f.name, f"{f.name} ({meaning})", 1)
+        if f.name == re.sub(r" \d+$", "", effect.field) and meaning:
+            sentence = sentence.replace(effect.field, f"{effect.field} ({meaning})", 1)
     return sentence + "."
 
 
@@ -142,7 +143,6 @@ def standing(trials: Trials, facts: RunFacts, references: Sequence[Reference]) -
         title = (
             f"Best against default: {unit.text(gap)}{unit.word} better, before luck is taken out"
         )
-    head = ("", "best", "default", "published")
     rows: list[tuple[Cell | str, ...]] = []
     found = trials.certainty
     measured = [_measured(trials, row) for row in (best, default)]
@@ -161,7 +161,10 @@ def standing(trials: Trials, facts: RunFacts, references: Sequence[Reference]) -
     ]
     if not references:
         notes.append("No published result is known for this network and these data.")
-    return Section("standing", title, grids=(Grid(head, tuple(rows)),), notes=tuple(notes))
+    head = ("", "best", "default", "published")
+    width = len(head) if references else len(head) - 1
+    grid = Grid(head[:width], tuple(row[:width] for row in rows))
+    return Section("standing", title, grids=(grid,), notes=tuple(notes))
 
 
 def _measured(trials: Trials, row: int | None) -> Cell:
@@ -325,7 +328,8 @@ def pairs(trials: Trials) -> Section:
         reason = too_thin(trials) if not trials.effects else "There is only one field."
         return Section("pairs", "Pairs of fields cannot be looked at", (reason,))
     sure = [pair for pair in found if pair.measurable]
-    title = f"{len(sure)} of {len(found)} pairs of fields do more than the sum of both"
+    verb = "does" if len(sure) == 1 else "do"
+    title = f"{len(sure)} of {len(found)} pairs of fields {verb} more than the sum of both"
     if not sure:
         title = f"None of {len(found)} pairs of fields does measurably more than the sum of both"
     sentences = [interaction_sentence(pair, trials) for pair in sure]
