@@ -178,7 +178,7 @@ def _confirmed_rows(
 ) -> list[tuple[Cell | str, ...]]:
     """Mean ± interval of fresh seeds, as `confirm` wrote them down, validation and test."""
     logged = list((facts.confirmed or {}).get("results", {}).values())
-    published = {r.metric: f"{r.value:g}" for r in references[:1]}
+    published = {f"test_{r.metric}": f"{r.value:g}" for r in references[:1]}
     test = trials.metric.replace("val_", "test_", 1)
     if not logged or trials.best is None:
         return [(name, "not opened", "not opened", value) for name, value in published.items()]
