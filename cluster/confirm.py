@@ -75,14 +75,15 @@ def confirm_run(
     """Retrains the default and the `top` best configurations with `num_seeds` fresh seeds each.
 
     Each is measured on the test set at its best epoch by validation; with `refit`, it is trained on
-    training and validation data together, and measured after its last epoch. The same call again
-    returns what was written down.
+    training and validation data together for as many epochs as were best in the run, and measured
+    then. The same call again returns what was written down.
 
     Raises:
         UserError: the run has no result yet, or the retraining was interrupted.
     """
     candidates = _candidates(run, top)
-    request = seeds_request(run.request, [t.config for t in candidates], num_seeds)
+    configs = [_config(run, candidate, refit) for candidate in candidates]
+    request = seeds_request(run.request, configs, num_seeds)
     log = _read_log(run)
     key = request.default_name() + ("-refit" if refit else "")
     if key not in log["results"]:
@@ -139,6 +140,12 @@ def _candidates(run: SavedRun, top: int) -> list[TrialRecord]:
         raise UserError(f"{run.storage.uri} has no trial with a result yet")
     default = run.ledger.trials[0]
     return [default, *[t for t in ranked[:top] if t is not default]]
+
+
+def _config(run: SavedRun, trial: TrialRecord, refit: bool) -> dict[str, Any]:
+    """A refit has no validation data that could say when to stop: the run has said it."""
+    best = trial.best(run.request.metric, run.request.mode)
+    return {**trial.config, "stop_after": best["epoch"]} if refit and best else trial.config
 
 
 def _rows(

@@ -113,7 +113,7 @@ class LearnerTrainable(tune.Trainable):
         if self._failure is not None:
             return {"failure": self._failure, "done": True}
         last = self._history[-1]
-        finished = last["epoch"] >= self._settings.epochs
+        finished = last["epoch"] >= (self._settings.stop_after or self._settings.epochs)
         return {
             "epoch": last["epoch"],
             self._metric: last[self._metric],

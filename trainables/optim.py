@@ -22,6 +22,9 @@ class TrainingConfig(Config):
     """The fields that every trainable shares: how long, how fast, in which order."""
 
     epochs: int = option(20, "passes over the training set", low=1)
+    stop_after: int | None = option(
+        None, "epochs after which to stop, within a schedule of all `epochs`; all by default", low=1
+    )
     batch_size: int = option(512, "examples a step", low=1)
     optimizer: str = option("adam", "update rule", choices=OPTIMIZERS)
     learning_rate: float = option(5e-3, "step size at its highest", low=1e-7, high=10.0)
@@ -37,7 +40,9 @@ class TrainingConfig(Config):
     seed: int = option(0, "seeds the weights, and with the epoch's number everything random", low=0)
 
     def check(self) -> None:
-        """Refuses phases without a phase schedule, and the other way round."""
+        """Refuses phases without a phase schedule, and the other way round; stops after the end."""
+        if self.stop_after is not None and self.stop_after > self.epochs:
+            raise UserError(f"stop_after={self.stop_after} is more than epochs={self.epochs}")
         if (self.schedule == "phases") != bool(self.lr_phases):
             raise UserError(
                 "schedule=phases and lr_phases belong together, "

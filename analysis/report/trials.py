@@ -157,7 +157,9 @@ class Trials:
     @cached_property
     def asked_epochs(self) -> np.ndarray:
         """Epochs that each trial was to run, int [n]."""
-        return np.array([int(c["epochs"]) for c in self.configs], int)
+        return np.array(
+            [min(c["epochs"], c["stop_after"] or c["epochs"]) for c in self.configs], int
+        )
 
     @cached_property
     def answers(self) -> Answers | None:

@@ -194,7 +194,8 @@ def confirm(
     refit: Annotated[
         bool,
         typer.Option(
-            "--refit", help="Train on training and validation data together, to the last epoch."
+            "--refit",
+            help="Train on training and validation data together, for as many epochs as were best.",
         ),
     ] = False,
     storage: StorageRoot = "runs",

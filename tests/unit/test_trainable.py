@@ -123,6 +123,13 @@ def test_a_step_is_an_epoch_and_the_last_one_says_so(run: Run) -> None:
     assert all(report(r)["epoch"] == r["epoch"] for r in results)
 
 
+def test_a_trial_that_stops_early_is_a_longer_one_up_to_there(run: Run) -> None:
+    """The schedule of the learning rate is that of all epochs."""
+    early, full = steps(run.start(0, stop_after=2), 2), steps(run.start(1), 2)
+    assert [r["finished"] for r in early] == [False, True]
+    assert [report(r) for r in early] == [report(r) for r in full]
+
+
 def test_rays_own_call_of_a_step_works(run: Run) -> None:
     result = run.start(0, epochs=1).train()
     assert result["done"]
