@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -161,6 +162,35 @@ def test_watching_follows_a_run_to_its_end(tmp_path: Path) -> None:
     assert seen[0] < 3
     assert seen[-1] == 3
     assert seen == sorted(seen)
+
+
+def test_a_run_in_an_object_store_is_followed_without_writing_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyarrow import fs
+
+    def bucket(uri: str) -> tuple[Any, str]:
+        return fs.LocalFileSystem(), uri.replace("s3://bucket", str(tmp_path))
+
+    monkeypatch.setattr("data.storage._filesystem", bucket)
+    ledger = write_run(tmp_path / "far", trials=2, asked=3)
+    seen = []
+    for run in watch(open_run("far", "s3://bucket"), 0.02, quiet=True):
+        assert run.storage.local is None
+        seen.append(len(run.ledger))
+        if len(seen) == 2:  # another machine goes on
+            ledger.add({}, {**ledger.trials[0].config, "embedding_l2": 0.3})
+            ledger.result(2, {"epoch": 1, METRIC: 0.5})
+            ledger.end(2, "finished")
+    assert seen == [2, 2, 3]
+    (row,) = list_runs("s3://bucket")
+    assert (row.state, row.trials, row.best) == ("finished", 3, 0.5)
+    assert row.size == sum(p.stat().st_size for p in (tmp_path / "far").iterdir())
+    cut = write_run(tmp_path / "old", trials=1, asked=3)
+    assert len(cut)
+    long_ago = time.time() - 3600
+    os.utime(tmp_path / "old" / "ledger.jsonl", (long_ago, long_ago))
+    assert state(open_run("old", "s3://bucket")) == "interrupted"
 
 
 def test_an_interrupted_run_is_looked_at_once(root: Path) -> None:
