@@ -87,7 +87,7 @@ def open_run(run: str | None, root: str) -> SavedRun:
     values["spaces"] = tuple(values.get("spaces", ()))
     values["points"] = tuple(values.get("points", ()))
     request = SearchRequest(**values, num_samples=experiment["num_samples"])
-    ledger = Ledger(storage, request.metric, request.mode)
+    ledger = Ledger(storage, request.metric, request.mode, read_only=True)
     return SavedRun(storage, request, ledger, experiment["data_fingerprint"])
 
 
