@@ -23,7 +23,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from cluster.ledger import RUNNING, Ledger
+from cluster.ledger import FAILED, RUNNING, Ledger
 from cluster.request import changeable
 from search_spaces import Suggest, sample
 from trainables.base import INDEX
@@ -110,8 +110,9 @@ class OrderedASHA(FIFOScheduler):
 
     def __init__(self, ledger: Ledger, halving: SuccessiveHalving) -> None:
         super().__init__()
-        self._halving = halving
+        self._halving, self._ledger = halving, ledger
         self._key = ledger.metric
+        self._died: set[int] = set()
         self._waiting: dict[int, tuple[Any, int]] = {}
         for trial in ledger:
             for result in trial.history:
@@ -120,12 +121,14 @@ class OrderedASHA(FIFOScheduler):
                 halving.end(trial.index)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial is new, or its worker died and it starts again right after `on_trial_error`."""
+        """A trial is new, or its worker died and it starts again."""
         self._halving.begin(int(trial.config[INDEX]))
+        self._died.discard(int(trial.config[INDEX]))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Continues, stops, or pauses the trial without a checkpoint: its state is on disk."""
         index, epoch = int(trial.config[INDEX]), int(result["epoch"])
+        self._end_failed()
         self._halving.record(index, epoch, float(result[self._key]))
         decision = self._halving.decide(index, epoch)
         if decision == WAIT:
@@ -142,8 +145,13 @@ class OrderedASHA(FIFOScheduler):
         self._halving.end(index)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Others need not wait for this trial any more."""
-        self._halving.end(int(trial.config[INDEX]))
+        """Others wait for this trial, which may start again, until the ledger calls it failed."""
+        self._died.add(int(trial.config[INDEX]))
+
+    def _end_failed(self) -> None:
+        for index in [i for i in self._died if self._ledger.trials[i].status == FAILED]:
+            self._halving.end(index)
+            self._died.discard(index)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """A paused trial was stopped."""
@@ -151,6 +159,7 @@ class OrderedASHA(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The paused trial of lowest index whose decision is in, or else a new one."""
+        self._end_failed()
         for index, (trial, epoch) in sorted(self._waiting.items()):
             decision = self._halving.decide(index, epoch)
             if decision == WAIT:

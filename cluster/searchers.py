@@ -215,9 +215,14 @@ class LedgerSearcher(Searcher):
             return None
         record = self._resuming.pop(0) if self._resuming else self._new()
         if record is None:
-            return str(Searcher.FINISHED)
+            # A trial under way may still lose its process, and be suggested again.
+            return None if self.ledger.unfinished() else str(Searcher.FINISHED)
         self.active += 1
         return {**record.config, INDEX: record.index}
+
+    def again(self, record: TrialRecord) -> None:
+        """Has an unfinished trial suggested once more, because Ray has given it up."""
+        self._resuming.append(record)
 
     def _new(self) -> TrialRecord | None:
         ledger = self.ledger

@@ -52,7 +52,8 @@ class LearnerTrainable(tune.Trainable):
         metric: str = "",
         mode: str = "min",
         threads: int = 1,
-        use_gpu: bool = False,
+        gpus: float = 0,
+        ray_states: bool = True,
     ) -> None:
         """Starts the process's first trial."""
         assert learner_class is not None
@@ -60,8 +61,12 @@ class LearnerTrainable(tune.Trainable):
         torch.set_num_threads(threads)
         self._learner_class, self._arrays = learner_class, arrays
         self._metric, self._mode = metric, mode
-        self._device = "cuda" if use_gpu else "cpu"
+        self._device = "cuda" if gpus else "cpu"
+        if 0 < gpus < 1:
+            # Trials that share a GPU: one that takes more fails by itself, not its neighbours.
+            torch.cuda.set_per_process_memory_fraction(gpus)
         self._run = Storage(run_uri)
+        self._ray_states = ray_states
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -71,6 +76,7 @@ class LearnerTrainable(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._failure: str | None = None
+        self._storage_failure: str | None = None
         self._history: list[dict[str, Any]] = []
         self._best: dict[str, Any] | None = None
         self._repeat = False
@@ -78,6 +84,8 @@ class LearnerTrainable(tune.Trainable):
         self._folder = self._run / trial_folder(int(config[INDEX]))
         try:
             self._start_learner(config)
+        except OSError as error:
+            self._storage_failure = f"{error}"
         except Exception as error:
             self._failure = self._explain(error)
 
@@ -101,14 +109,16 @@ class LearnerTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """One epoch: train, validate, save, report. A failure is a result, not a crash."""
-        if self._failure is None and not self._repeat:
+        if self._storage_failure is None and self._failure is None and not self._repeat:
             try:
                 self._run_epoch()
             except OSError as error:
-                # A model opens no files: it is the run's storage, full or gone, that failed.
-                return {"storage_failure": f"{error}", "done": True}
+                self._storage_failure = f"{error}"
             except Exception as error:
                 self._failure = self._explain(error)
+        if self._storage_failure is not None:
+            # A model opens no files: it is the run's storage, full or gone, that failed.
+            return {"storage_failure": self._storage_failure, "done": True}
         self._repeat = False
         if self._failure is not None:
             return {"failure": self._failure, "done": True}
@@ -153,6 +163,19 @@ class LearnerTrainable(tune.Trainable):
         with contextlib.suppress(OSError):
             self._folder.write("error.txt", traceback.format_exc())
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """What Ray Tune asks for when it pauses a trial.
+
+        The trial's own state is in the run's folder already, and a trial that goes on finds it
+        there. So Ray gets none, unless its scheduler copies states (`ray_states`): each would be
+        written to the storage once more, without patience for a store that fails.
+        """
+        if self._ray_states:
+            return super().save(checkpoint_dir)
+        from ray.train._internal.session import _TrainingResult
+
+        return _TrainingResult(checkpoint=None, metrics={})
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes the state for Ray (population-based training copies it between trials)."""
