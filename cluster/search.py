@@ -6,9 +6,10 @@ import contextlib
 import io
 import os
 import signal
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from cluster.runs import SavedRun
 from cluster.schedulers import build_scheduler
 from cluster.searchers import LedgerSearcher, ListProposer, Proposer, build_proposer
 from cluster.session import ray_session, require_resources
+from cluster.warm_start import WarmStart, earlier_results
 from data.errors import UserError
 from data.storage import Storage
 from trainables.base import BEST, LearnerTrainable, trial_folder
@@ -88,11 +90,14 @@ def run_search(
     learner = request.learner
     with exclusive(storage, f"the run {storage.uri}", "give this one another --name"):
         dataset = dataset or learner.load_data(learner.data_class.create(request.data))
-        write_experiment(storage, request, dataset.fingerprint, dataset.description)
+        earlier, notes = earlier_results(request, storage, dataset.fingerprint)
+        write_experiment(storage, request, dataset.fingerprint, dataset.description, earlier)
+        for note in [] if quiet else notes:
+            print(note, file=sys.stderr)
         ledger = Ledger(storage, request.metric, request.mode)
         searcher = LedgerSearcher(
             ledger,
-            _proposer(request),
+            _proposer(request, earlier),
             lambda fields: request.config(fields).to_dict(),
             request.num_samples,
         )
@@ -121,10 +126,12 @@ def run_search(
     return result
 
 
-def _proposer(request: SearchRequest) -> Proposer:
+def _proposer(request: SearchRequest, earlier: Sequence[Mapping[str, Any]]) -> Proposer:
     if not request.spaces:
         return ListProposer([({}, dict(point)) for point in request.points])
-    return build_proposer(request.searcher, request.suggest(), request.seed, request.mode)
+    suggest = request.suggest()
+    proposer = build_proposer(request.searcher, suggest, request.seed, request.mode)
+    return WarmStart(proposer, suggest, earlier, request.mode) if earlier else proposer
 
 
 def _tune(

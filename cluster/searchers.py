@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ray.tune.search import Searcher
@@ -21,7 +21,14 @@ from trainables.base import INDEX
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["LedgerSearcher", "ListProposer", "Proposer", "build_proposer"]
+__all__ = [
+    "LedgerSearcher",
+    "ListProposer",
+    "Point",
+    "Proposer",
+    "TPEProposer",
+    "build_proposer",
+]
 
 Point = tuple[dict[str, Any], dict[str, Any]]
 _ATTEMPTS = 100
@@ -88,6 +95,36 @@ class TPEProposer(Proposer):
         self._numbers: dict[int, int] = {}
         self._told: set[int] = set()
         self._pending: optuna.Trial | None = None
+
+    def observe(
+        self,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, Any],
+        value: float,
+        stopped_after: int | None = None,
+    ) -> None:
+        """Adds a result from another run.
+
+        Args:
+            params: those of the space's that are known.
+            distributions: Optuna's, of these params.
+            value: of the metric.
+            stopped_after: epochs after which the trial was stopped; None if it was not.
+        """
+        import optuna
+
+        state, reached = optuna.trial.TrialState.COMPLETE, {}
+        if stopped_after is not None:
+            state, reached = optuna.trial.TrialState.PRUNED, {stopped_after: value}
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                value=value,
+                params=dict(params),
+                distributions=dict(distributions),
+                intermediate_values=reached,
+            )
+        )
 
     def propose(self, index: int, attempt: int) -> Point | None:
         """Asks Optuna. A proposal that was not taken up is told as failed."""

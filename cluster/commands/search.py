@@ -79,6 +79,14 @@ def tune(
         float,
         typer.Option(help="One trial in so many goes on at a rung.", rich_help_panel=_SEARCH),
     ] = 3,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="An earlier run whose results the search starts from. Repeatable.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
     time_budget: Annotated[
         float | None,
         typer.Option(
@@ -128,6 +136,7 @@ def tune(
         gpus=gpus,
         grace_period=grace_period,
         reduction_factor=reduction_factor,
+        warm_start=tuple(warm_start or ()),
     )
     _run(request, name, storage, address, json, max_concurrent, time_budget)
 

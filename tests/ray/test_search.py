@@ -77,6 +77,19 @@ def test_the_best_folder_holds_the_best_trials_best_epoch(
     assert model.validate()["val_rmse"] == best["val_rmse"]
 
 
+def test_a_warm_start_tries_the_earlier_best_after_the_default_and_resumes(
+    finished: tuple[Path, SearchRequest], ratings_csv: Path, tmp_path: Path
+) -> None:
+    folder, request = finished
+    best = next(t for t in open_run(str(folder), "").ledger.ranked() if t.params)
+    warm = request_for(ratings_csv, warm_start=(str(folder),), searcher="tpe", num_samples=2)
+    result = run(tmp_path / "warm", warm)
+    assert [t.config for t in result.ledger] == [request.config({}).to_dict(), best.config]
+    more = run(tmp_path / "warm", dataclasses.replace(warm, num_samples=3))
+    assert [t.config for t in more.ledger][:2] == [t.config for t in result.ledger]
+    assert open_run(str(tmp_path / "warm"), "").request.warm_start == (str(folder),)
+
+
 def test_the_projector_shows_the_best_models_films_and_users(
     finished: tuple[Path, SearchRequest],
 ) -> None:
