@@ -206,7 +206,7 @@ def write_experiment(
         if (theirs["num_samples"] or 0) < (request.num_samples or 0):
             _write(storage, {**theirs, "num_samples": request.num_samples})
         return
-    record = {
+    record: dict[str, Any] = {
         **mine,
         "num_samples": request.num_samples,
         "data_description": description,

@@ -44,8 +44,11 @@ class _Recall:
 
     def _number(self, name: str, low: float, high: float, distribution: Any) -> Any:
         value = self._values.get(name)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not low <= value <= high:
+        if (
+            not isinstance(value, (int, float))
+            or isinstance(value, bool)
+            or not low <= value <= high
+        ):
             self.whole = False
             return low
         self.params[name], self.distributions[name] = value, distribution
@@ -211,8 +214,9 @@ class WarmStart(Proposer):
 
     def propose(self, index: int, attempt: int) -> Point | None:
         """The best earlier points for the first trials after the default, then the inner one's."""
-        if attempt == 0 and 1 <= index <= len(self._first):
-            return self._first[index - 1]
+        # A point that was tried already, as the default may be, gives its place to the next one.
+        if index >= 1 and index - 1 + attempt < len(self._first):
+            return self._first[index - 1 + attempt]
         return self._inner.propose(index, attempt)
 
     def tell(self, ledger: Any) -> None:

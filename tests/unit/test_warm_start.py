@@ -74,6 +74,18 @@ def test_the_best_earlier_configurations_follow_the_default(tmp_path: Path, sear
     assert tried == pytest.approx([0.13, 0.19, 0.21])
 
 
+def test_the_default_is_not_tried_twice(tmp_path: Path) -> None:
+    asked = request(warm_start=("one",))
+    default = asked.config({}).to_dict()
+    params = [{"embedding_l2": l2, "bias_l2": default["bias_l2"]} for l2 in (0.13, 0.3, 0.05)]
+    assert default["embedding_l2"] == 0.13
+    results = [
+        {"params": p, "value": float(k), "status": FINISHED, "epochs": 1}
+        for k, p in enumerate(params)
+    ]
+    assert run(started(tmp_path, results, asked), asked, 3) == [0.13, 0.3, 0.05]
+
+
 def test_tpe_looks_where_earlier_trials_were_good(tmp_path: Path) -> None:
     asked = request(warm_start=("one",))
     results = [
