@@ -58,19 +58,29 @@ def _site(
 
 
 def _normalise(pack: Pack, layer: BatchNorm, rows: Tensor) -> Tensor:
+    """Batch normalisation of every head; rows that all share are normalised once for all."""
     mean, variance, weight, bias = (
-        pack.of(each).flatten()
-        for each in (layer.running_mean, layer.running_var, layer.weight, layer.bias)
+        pack.of(each) for each in (layer.running_mean, layer.running_var, layer.weight, layer.bias)
     )
-    rows = rows.expand(len(pack), *rows.shape[-2:])
-    flat = rows.transpose(0, 1).flatten(1)  # [n, K · width]: each column is normalised by itself
-    if len(flat) > 1:
-        pack.of(layer.num_batches_tracked).add_(1)
-        flat = nn.functional.batch_norm(
-            flat, mean, variance, weight, bias, True, layer.momentum or 0.0, layer.eps
+    if rows.shape[-2] == 1:
+        scale = weight / torch.sqrt(variance + layer.eps)
+        return (rows - mean[:, None]) * scale[:, None] + bias[:, None]
+    pack.of(layer.num_batches_tracked).add_(1)
+    momentum = layer.momentum or 0.0
+    if rows.dim() == 2:
+        # The same rows in every epoch: each head's running statistics are those of the first.
+        rows = nn.functional.batch_norm(
+            rows, mean[0], variance[0], None, None, True, momentum, layer.eps
         )
-    else:
-        flat = (flat - mean) * (weight / torch.sqrt(variance + layer.eps)) + bias
+        mean[1:], variance[1:] = mean[0], variance[0]
+        return torch.addcmul(bias[:, None], rows, weight[:, None])
+    flat = nn.functional.batch_norm(
+        rows.transpose(0, 1).flatten(1),  # [n, K · width]: each column is normalised by itself
+        *(each.flatten() for each in (mean, variance, weight, bias)),
+        True,
+        momentum,
+        layer.eps,
+    )
     return flat.view(len(flat), len(pack), -1).transpose(0, 1)
 
 
