@@ -14,7 +14,7 @@ from cluster.ledger import FAILED, FINISHED, RUNNING, STOPPED, TrialRecord
 from cluster.progress import Progress
 from cluster.searchers import LedgerSearcher
 from data.storage import Storage
-from trainables.base import INDEX, trial_folder
+from trainables.base import INDEX, member_configs, member_reports, trial_folder
 
 __all__ = ["Deadline", "RunCallback"]
 
@@ -66,6 +66,7 @@ class RunCallback(Callback):
         self._searcher, self._ledger, self._storage = searcher, searcher.ledger, storage
         self._progress, self._deadline = progress, deadline
         self._writers: dict[int, TrialWriter] = {}
+        self._packs: dict[str, list[TrialRecord]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles callbacks to restore them, but a run is restored by its ledger."""
@@ -76,8 +77,16 @@ class RunCallback(Callback):
         self._searcher.active = sum(t.status in ("PENDING", "RUNNING") for t in trials)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Opens the trial's TensorBoard file."""
-        record = self._record(trial)
+        """Opens the trial's TensorBoard file; ends the members that a pack went on without."""
+        records = self._records(trial)
+        for record in self._packs.get(trial.trial_id, []):
+            if record not in records and record.status == RUNNING:
+                self._keep(self._end, record, STOPPED)
+        self._packs[trial.trial_id] = records
+        for record in records:
+            self._open(record)
+
+    def _open(self, record: TrialRecord) -> None:
         if self._storage.local is not None and record.index not in self._writers:
             writer = TrialWriter(self._storage.local / trial_folder(record.index))
             for result in record.history:
@@ -90,15 +99,20 @@ class RunCallback(Callback):
         """Writes an epoch down."""
         if "storage_failure" in result:
             self._deadline.fail(result["storage_failure"])
-        self._keep(self._on_result, trial, result)
+        configs = {int(config[INDEX]): config for config in member_configs(trial.config)}
+        for index, report in member_reports(trial.config, result):
+            self._keep(self._on_result, self._ledger.trials[index], configs[index], report)
 
-    def _on_result(self, trial: Any, result: dict[str, Any]) -> None:
-        record = self._record(trial)
+    def _on_result(
+        self, record: TrialRecord, configuration: dict[str, Any], result: dict[str, Any]
+    ) -> None:
+        if record.status != RUNNING:
+            return  # A member of a pack that goes on without it.
         if "failure" in result:
             self._end(record, FAILED, result["failure"])
             return
         report = json.loads(result["report"])
-        config = {k: v for k, v in trial.config.items() if k in record.config}
+        config = {k: v for k, v in configuration.items() if k in record.config}
         if config != record.config:
             self._ledger.reconfigure(record.index, config)
         if self._ledger.result(record.index, report) and record.index in self._writers:
@@ -109,9 +123,9 @@ class RunCallback(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Writes down that the scheduler stopped a trial; one that the clock cut off is not."""
-        record = self._record(trial)
-        if record.status == RUNNING and not self._deadline.expired:
-            self._keep(self._end, record, STOPPED)
+        for record in self._packs.pop(trial.trial_id, self._records(trial)):
+            if record.status == RUNNING and not self._deadline.expired:
+                self._keep(self._end, record, STOPPED)
         # Ray keeps windows of every metric of every trial; the ledger has all that is needed.
         for statistics in ("metric_analysis", "metric_n_steps"):
             getattr(trial.run_metadata, statistics, {}).clear()
@@ -119,7 +133,9 @@ class RunCallback(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Writes down a trial whose process died too often."""
         lines = str(trial.get_error() or "the worker process died").strip().splitlines()
-        self._keep(self._end, self._record(trial), FAILED, lines[-1].strip())
+        for record in self._records(trial):
+            if record.status == RUNNING:
+                self._keep(self._end, record, FAILED, lines[-1].strip())
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Lets the progress line breathe."""
@@ -140,8 +156,8 @@ class RunCallback(Callback):
         except OSError as error:
             self._deadline.fail(f"{error}")
 
-    def _record(self, trial: Any) -> TrialRecord:
-        return self._ledger.trials[int(trial.config[INDEX])]
+    def _records(self, trial: Any) -> list[TrialRecord]:
+        return [self._ledger.trials[int(c[INDEX])] for c in member_configs(trial.config)]
 
     def _end(self, record: TrialRecord, status: str, error: str = "") -> None:
         # TensorBoard first: a trial that the ledger calls ended has its files whole.

@@ -17,6 +17,7 @@ from cluster.callback import Deadline, RunCallback
 from cluster.embeddings import publish_embeddings
 from cluster.ledger import Ledger
 from cluster.locks import exclusive
+from cluster.packing import pack_size
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
 from cluster.runs import SavedRun
@@ -26,8 +27,9 @@ from cluster.session import ray_session, require_resources
 from cluster.warm_start import WarmStart, earlier_results
 from data.errors import UserError
 from data.storage import Storage
-from trainables.base import BEST, LearnerTrainable, trial_folder
+from trainables.base import BEST, LearnerTrainable, PackTrainable, trial_folder
 from trainables.learner import Dataset
+from trainables.pack import pack_key
 
 __all__ = ["RETRIES", "SearchResult", "publish", "run_search", "stop_on_signal"]
 
@@ -67,6 +69,7 @@ def run_search(
     dataset: Dataset | None = None,
     address: str | None = None,
     max_concurrent: int | None = None,
+    pack: str = "off",
     time_budget: float | None = None,
     quiet: bool = False,
     show_metric: bool = True,
@@ -78,7 +81,8 @@ def run_search(
         storage: the run's folder.
         dataset: the data, if they are loaded already.
         address: a Ray cluster; None for this machine.
-        max_concurrent: trials at a time; as many as fit by default.
+        max_concurrent: trials, or packs of trials, at a time; as many as fit by default.
+        pack: how many trials train as one model: `auto`, `off` or a number.
         time_budget: seconds after which the search pauses, to be resumed by the same call.
         quiet: no progress line.
         show_metric: the progress line shows the best validation metric.
@@ -112,7 +116,11 @@ def run_search(
                 stop_on_signal(deadline),
             ):
                 require_resources(ray, request.cpus, request.gpus)
-                searcher.limit = _limit(ray, request, max_concurrent)
+                size = pack_size(request, pack, dataset)
+                searcher.limit = _limit(ray, request, max_concurrent, packs=size > 1)
+                # Smaller packs where there would not be one for every place.
+                searcher.pack_size = min(size, -(-searcher.remaining() // searcher.limit))
+                searcher.pack_key = lambda fields: pack_key(learner, request.config(fields))
                 _tune(request, storage, dataset, searcher, callback, deadline)
         if deadline.problem:
             raise UserError(
@@ -149,7 +157,7 @@ def _tune(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.limit)
 
     trainable = tune.with_parameters(
-        LearnerTrainable,
+        PackTrainable if searcher.pack_size > 1 else LearnerTrainable,
         learner_class=request.learner,
         arrays=dict(dataset.arrays),
         run_uri=storage.uri,
@@ -192,10 +200,11 @@ def _tune(
         tuner.fit()
 
 
-def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None) -> int:
+def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None, *, packs: bool) -> int:
     """Trials at a time: what was asked for, or what fits and a few that wait for their places.
 
     With too few waiting, Ray ends a worker whose trial is over where another trial could use it.
+    Packs do not wait: a searcher learns nothing from what is proposed and has not started.
     """
     if max_concurrent is not None:
         return max_concurrent
@@ -204,7 +213,7 @@ def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None) -> int:
     if request.gpus:
         places = min(places, have.get("GPU", 0) / request.gpus)
     places = max(1, int(places))
-    return places + min(places, 4)
+    return places if packs else places + min(places, 4)
 
 
 def _trial_name(trial: Any) -> str:

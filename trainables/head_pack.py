@@ -74,14 +74,10 @@ def _normalise(pack: Pack, layer: BatchNorm, rows: Tensor) -> Tensor:
         )
         mean[1:], variance[1:] = mean[0], variance[0]
         return torch.addcmul(bias[:, None], rows, weight[:, None])
-    flat = nn.functional.batch_norm(
-        rows.transpose(0, 1).flatten(1),  # [n, K · width]: each column is normalised by itself
-        *(each.flatten() for each in (mean, variance, weight, bias)),
-        True,
-        momentum,
-        layer.eps,
-    )
-    return flat.view(len(flat), len(pack), -1).transpose(0, 1)
+    wide = rows.transpose(0, 1).flatten(1)  # [n, K · width]: each column is normalised by itself
+    own = (mean.flatten(), variance.flatten(), weight.flatten(), bias.flatten())
+    wide = nn.functional.batch_norm(wide, *own, True, momentum, layer.eps)
+    return wide.view(len(wide), len(pack), -1).transpose(0, 1)
 
 
 def _drop(pack: Pack, rows: Tensor, rates: Sequence[float]) -> Tensor:

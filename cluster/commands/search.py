@@ -87,6 +87,15 @@ def tune(
             rich_help_panel=_SEARCH,
         ),
     ] = None,
+    pack: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto|off",
+            help="Trials that train as one model, where they differ in rates and penalties only; "
+            "auto: where that is known to be faster.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = "auto",
     time_budget: Annotated[
         float | None,
         typer.Option(
@@ -138,7 +147,7 @@ def tune(
         reduction_factor=reduction_factor,
         warm_start=tuple(warm_start or ()),
     )
-    _run(request, name, storage, address, json, max_concurrent, time_budget)
+    _run(request, name, storage, address, json, max_concurrent, time_budget, pack=pack)
 
 
 def train(
@@ -244,14 +253,17 @@ def _run(
     max_concurrent: int | None,
     time_budget: float | None,
     workers: int = 1,
+    pack: str = "off",
 ) -> None:
     from cluster.data_parallel import run_data_parallel
+    from cluster.packing import check_pack
     from cluster.present import print_search
     from cluster.runs import check_name
     from cluster.search import run_search
     from data.storage import Storage
 
     request = request.checked()
+    check_pack(request, pack)
     storage = Storage(root) / check_name(name or request.default_name())
     result: SearchResult
     if workers > 1:
@@ -262,6 +274,7 @@ def _run(
             storage,
             address=address,
             max_concurrent=max_concurrent,
+            pack=pack,
             time_budget=time_budget,
             quiet=as_json,
         )
