@@ -267,6 +267,12 @@ class PackTrainable(tune.Trainable):
         done = all(member.done for member in self._members)
         return {"members": reports, "even": len(epochs) < 2, "done": done}
 
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Gives Ray nothing to keep: each member's state is in its folder already."""
+
+    def load_checkpoint(self, checkpoint_dir: str | dict[str, Any] | None) -> None:
+        """Takes nothing from Ray: each member has read its state when it began."""
+
     def _going(self) -> list[_Member]:
         return [member for member in self._members if not member.done and member._failure is None]
 
