@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,14 +33,17 @@ from trainables.learner import Dataset, Learner
 from trainables.pack import Pack
 
 __all__ = [
+    "RIVALS",
     "Measured",
     "factorisation",
     "head_from_shards",
     "head_in_memory",
     "packed_factorisations",
     "packed_heads",
+    "surprise",
 ]
 
+RIVALS = Path(__file__).resolve().parent.parent / ".venv-rivals" / "bin" / "python"
 _PACK = 8
 _ROWS, _WIDTH, _CLASSES = 8192, 1280, 10
 
@@ -93,6 +98,31 @@ def factorisation(rounds: int, batches: int) -> Measured:
     return Measured(*times, learner.validate()["val_rmse"], rmse)
 
 
+def surprise(rounds: int, batches: int) -> Measured:
+    """The same factorisation beside Surprise's SVD in an environment of its own (`make rivals`).
+
+    Its epoch is a compiled loop over ratings one by one, with biases and 64 factors as here.
+    """
+    del batches
+    found = _rival("surprise_svd", rounds)
+    mine = factorisation(rounds, 0)
+    return Measured(mine.ours, found["seconds"], mine.metric, found["rmse"])
+
+
+def _rival(module: str, rounds: int) -> dict[str, Any]:
+    """What a program of the rivals' environment answers; it gets the problem's tables."""
+    with scratch() as folder:
+        problem.prepare(folder, trials=1, epochs=rounds)
+        program = Path(__file__).parent / "contestants" / f"{module}.py"
+        done = subprocess.run(
+            [str(RIVALS), str(program), str(folder), str(rounds)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
 def _write_shards(folder: Path) -> None:
     """Features of eight shards, as `raysweep features` writes them, of classes with a mean each."""
     rng = np.random.default_rng(0)
@@ -126,14 +156,22 @@ def _write_shards(folder: Path) -> None:
     ).write(storage)
 
 
-def _head(folder: Path, stream: bool, rounds: int) -> Learner[Any]:
-    """A head with one dense layer and no dropout, so that a plain loop does the same."""
+# One dense layer and no dropout, so that a plain loop does the same.
+_PLAIN_HEAD = {
+    "hidden_sizes": "64",
+    "input_batchnorm": False,
+    "input_dropout": 0.0,
+    "dense_dropout": 0.0,
+    "dense_l2": 0.0,
+    "schedule": "constant",
+}
+
+
+def _head(folder: Path, stream: bool, **fields: Any) -> Learner[Any]:
     learner = get_learner("image_head")
     data = {"dataset": str(folder), "stream": stream}
     dataset = learner.load_data(learner.data_class.create(data))
-    fields = {"hidden_sizes": "64", "input_batchnorm": False, "input_dropout": 0.0}
-    more = {"dense_dropout": 0.0, "dense_l2": 0.0, "epochs": rounds + 1, "schedule": "constant"}
-    return learner(learner.config_class.create({**fields, **more}), dataset.arrays)
+    return learner(learner.config_class.create(fields), dataset.arrays)
 
 
 class _Shards(IterableDataset[tuple[Tensor, Tensor]]):
@@ -157,7 +195,7 @@ def head_from_shards(rounds: int, batches: int) -> Measured:
     del batches
     with scratch() as folder:
         _write_shards(folder)
-        learner = _head(folder, True, rounds)
+        learner = _head(folder, True, epochs=rounds + 1, **_PLAIN_HEAD)
         stream = learner.data["train_stream"]
         numbers = {s.name: kept for s, kept in zip(stream.shards, stream.kept, strict=True)}
         files = [folder / shard.name for shard in stream.shards]
@@ -181,11 +219,11 @@ def head_from_shards(rounds: int, batches: int) -> Measured:
 
 
 def head_in_memory(rounds: int, batches: int) -> Measured:
-    """A head that streams its features, beside the same head with them in memory."""
+    """The default head that streams its features, beside the same with them in memory."""
     del batches
     with scratch() as folder:
         _write_shards(folder)
-        streamed, whole = (_head(folder, stream, rounds) for stream in (True, False))
+        streamed, whole = (_head(folder, stream, epochs=rounds + 1) for stream in (True, False))
         times = _in_turns(lambda: _train(streamed), lambda: _train(whole), rounds)
         metrics = (one.validate()["val_accuracy"] for one in (streamed, whole))
         return Measured(*times, *metrics)
