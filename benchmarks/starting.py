@@ -61,8 +61,8 @@ class Watch:
         for each in [process, *process.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
                 self._seen[each.pid] = sum(each.cpu_times()[:2])
-        folder = Path(process.cmdline()[3])
-        if "first_epoch_s" not in self.figures and self._there(folder):
+        folder = process.cmdline()[3:4]  # Nothing yet in the first moments of a process.
+        if "first_epoch_s" not in self.figures and folder and self._there(Path(folder[0])):
             self.figures["first_epoch_s"] = time.time() - process.create_time()
             self.figures["first_epoch_processor_s"] = sum(self._seen.values())
         if time.monotonic() - self._looked > 0.5:
