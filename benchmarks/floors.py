@@ -64,13 +64,13 @@ def _text(row: str, per_word: float, per_text: float, weights: float, width: flo
 def works() -> list[Work]:
     """The steps of the table's rows, from their configurations."""
     dense = 250 * 64 * 100
-    conv, wide = 5 * 32 * 64, (3 + 4 + 5) * 300 * 64
+    conv, wide = 5 * 32 * 64, (3 + 4 + 5) * 50 * 64
     gates = 4 * 100 * (32 + 100)
     ratings, factors, rows = 1024, 64, 943 + 1682
     head = 1280 * 64 + 64 * 10
     return [
         _text("cnn", conv, dense, conv + dense, 32 + 64),
-        _text("multi_width", wide, 3 * dense, wide + 3 * dense + _VOCABULARY * 268, 300 + 192),
+        _text("multi_width", wide, 3 * dense, wide + 3 * dense + _VOCABULARY * 18, 50 + 192),
         _text("lstm", gates, 100 * 100, gates + 100 * 100, 32 + 5 * 100),
         Work("mf", 79, 6 * ratings * factors, rows * (factors + 1), ratings * factors * 4 * 6),
         Work("shards", 90, 4 * 64 * head, head, 64 * 1280 * (2 + 4)),
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for work in works():
         peak = max(found["float32"], found["bfloat16"] if work.bfloat16 else 0.0)
         floors = work.flops / peak, work.bytes / found["bytes"]
-        cells = [f"{floor * 1e3:.2f}" for floor in floors]
+        cells = [f"{floor * 1e3:.3g}" for floor in floors]
         if work.row in rows:
             step = min(rows[work.row]["processor_seconds"]["ours"]) / work.steps
             cells += [f"{step * 1e3:.2f}", f"{step / max(floors):.1f} times"]

@@ -14,6 +14,8 @@ _SETTINGS = {
     # Every session asks for a token: on a shared machine loopback alone keeps nobody out.
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Variables that `ray job submit` was given may be among those that a driver passes on.
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Results, TensorBoard files and the progress line are the run's own (cluster/callback.py), and

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,16 +79,16 @@ def factor_ends(run: SavedRun, top: int) -> pd.DataFrame:
     return component_ends(components, _titles(ratings), top=top)
 
 
-def draw_factors(run: SavedRun) -> Path:
-    """Draws the first and third component of the item factors, with titles, into the run."""
+def draw_factors(run: SavedRun) -> str:
+    """Draws the item factors' first and third component, with titles, into the run; its address."""
     from analysis.factors import principal_components, scatter
 
     learner, ratings = _factorization(run)
-    path = _local(run) / "pictures" / "factors.png"
-    path.parent.mkdir(exist_ok=True)
     components = principal_components(_weights(learner, "item"), _counts(ratings))
-    scatter(path, components, _titles(ratings))
-    return path
+    pictures, name = run.storage / "pictures", "factors.png"
+    with pictures.as_folder() as folder:
+        scatter(folder / name, components, _titles(ratings))
+    return (pictures / name).uri
 
 
 def _recommender(run: SavedRun) -> tuple[RatingsLearner[Any], Ratings]:
@@ -147,9 +146,3 @@ def _index(ratings: Ratings, role: str, raw: str) -> int:
             f"'{ids[0]}' to '{ids[-1]}'"
         )
     return int(found[0])
-
-
-def _local(run: SavedRun) -> Path:
-    if run.storage.local is None:
-        raise UserError(f"{run.storage.uri} is not on this machine; copy the run to a folder first")
-    return run.storage.local

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback, Stopper
@@ -13,10 +17,15 @@ from analysis.tensorboard import TrialWriter
 from cluster.ledger import FAILED, FINISHED, RUNNING, STOPPED, TrialRecord
 from cluster.progress import Progress
 from cluster.searchers import LedgerSearcher
+from cluster.session import RETRIES
 from data.storage import Storage
 from trainables.base import INDEX, member_configs, member_reports, trial_folder
 
 __all__ = ["Deadline", "RunCallback"]
+
+_UPLOAD_PERIOD_S = 15.0
+# One name, so that a trial which goes on elsewhere has no two of them.
+_EVENTS = "events.out.tfevents.trial"
 
 
 class Deadline(Stopper):
@@ -67,6 +76,10 @@ class RunCallback(Callback):
         self._progress, self._deadline = progress, deadline
         self._writers: dict[int, TrialWriter] = {}
         self._packs: dict[str, list[TrialRecord]] = {}
+        self._deaths: Counter[int] = Counter()
+        self._uploaded = time.monotonic()
+        # An object store takes whole files only: they grow here, and are uploaded now and then.
+        self._scratch = tempfile.TemporaryDirectory(prefix="raysweep-events-")
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles callbacks to restore them, but a run is restored by its ledger."""
@@ -87,8 +100,8 @@ class RunCallback(Callback):
             self._open(record)
 
     def _open(self, record: TrialRecord) -> None:
-        if self._storage.local is not None and record.index not in self._writers:
-            writer = TrialWriter(self._storage.local / trial_folder(record.index))
+        if record.index not in self._writers:
+            writer = TrialWriter(self._folder(record.index))
             for result in record.history:
                 writer.scalars(result)
             self._writers[record.index] = writer
@@ -130,22 +143,45 @@ class RunCallback(Callback):
         for statistics in ("metric_analysis", "metric_n_steps"):
             getattr(trial.run_metadata, statistics, {}).clear()
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Takes the loss of a node off the trial's count: a trial may lose any number of them."""
+        if _node_was_lost(trial):
+            trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Writes down a trial whose process died too often."""
-        lines = str(trial.get_error() or "the worker process died").strip().splitlines()
+        """Writes down trials whose process died too often, and what Ray said each time.
+
+        Ray also gives a trial up at the first death of a process that is being handed over to it
+        from the trial before. That one is suggested again.
+        """
+        said = "the worker process died"
+        with contextlib.suppress(OSError, TypeError):  # none, or not written by Ray
+            said = Path(trial.error_file).read_text()
+        own = not _node_was_lost(trial)
         for record in self._records(trial):
-            if record.status == RUNNING:
-                self._keep(self._end, record, FAILED, lines[-1].strip())
+            self._deaths[record.index] += own
+            deaths = max(self._deaths[record.index], trial.run_metadata.num_failures)
+            if deaths <= RETRIES and record.status == RUNNING:
+                self._searcher.again(record)
+            elif record.status == RUNNING:
+                self._keep(self._storage.write, f"{trial_folder(record.index)}/error.txt", said)
+                self._keep(self._end, record, FAILED, said.strip().splitlines()[-1].strip())
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Lets the progress line breathe."""
         self._progress.update(self._ledger)
+        if time.monotonic() - self._uploaded > _UPLOAD_PERIOD_S:
+            for index in self._writers:
+                self._keep(self._upload, index)
+            self._uploaded = time.monotonic()
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Closes what is open."""
-        for writer in self._writers.values():
+        for index, writer in self._writers.items():
             self._keep(writer.close)
+            self._keep(self._upload, index)
         self._keep(self._ledger.flush)
+        self._scratch.cleanup()
 
     def _keep(self, write: Callable[..., None], *arguments: Any) -> None:
         """Writes; when that fails, ends the search and writes no more."""
@@ -166,4 +202,33 @@ class RunCallback(Callback):
             best = record.best(self._ledger.metric, self._ledger.mode)
             name = f"trial {record.index:05d}"
             writer.finish(name, record.config, best or {}, self._ledger.metric)
+            self._upload(record.index)
         self._ledger.end(record.index, status, error)
+
+    def _folder(self, index: int) -> Path:
+        """Where a trial's event file grows."""
+        return (self._storage.local or Path(self._scratch.name)) / trial_folder(index)
+
+    def _upload(self, index: int) -> None:
+        """Writes a trial's event file to an object store, in the place of its last state."""
+        if self._storage.local is None:
+            for path in self._folder(index).glob("events.out.tfevents.*"):
+                name = f"{trial_folder(index)}/{_EVENTS}"
+                self._storage.write(name, path.read_bytes())
+
+
+def _node_was_lost(trial: Any) -> bool:
+    """Whether the trial's last process went with its node, and did not end by itself.
+
+    Ray says so when the node is known to be dead, and of a node that has only just fallen silent
+    that its actors cannot be reached.
+    """
+    from ray import cloudpickle
+    from ray.exceptions import ActorUnavailableError
+
+    try:
+        # In the driver's own folder, written by this process a moment ago.
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except (OSError, TypeError):  # an error of Ray Tune's own has none
+        return False
+    return isinstance(error, ActorUnavailableError) or "node has died" in str(error)

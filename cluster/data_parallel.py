@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 import threading
 import time
 from types import SimpleNamespace
 from typing import Any
 
 from cluster.callback import Deadline, RunCallback
+from cluster.capacity import require_resources, trial_places
 from cluster.embeddings import publish_embeddings
 from cluster.ledger import FAILED, RUNNING, Ledger
 from cluster.locks import exclusive
+from cluster.preflight import check_cluster
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
-from cluster.search import RETRIES, SearchResult, publish, stop_on_signal
-from cluster.session import ray_session
+from cluster.search import SearchResult, publish, stop_on_signal
+from cluster.session import RETRIES, beside_driver, ray_session
 from data.errors import UserError
 from data.storage import Storage
 from trainables.base import INDEX, LearnerTrainable
@@ -80,6 +81,8 @@ def run_data_parallel(
                 stop_on_signal(deadline),
             ):
                 _require_workers(ray, request, workers)
+                for worry in check_cluster(ray, storage.uri):
+                    progress.say(worry)
                 _train(
                     ray, request, storage, dataset, workers, _Records(callback, ledger, deadline)
                 )
@@ -121,13 +124,14 @@ class _Records:
 
 
 def _require_workers(ray: Any, request: SearchRequest, workers: int) -> None:
-    have = ray.cluster_resources()
-    for name, each in (("CPU", request.cpus), ("GPU", request.gpus)):
-        if each * workers > have.get(name, 0):
-            raise UserError(
-                f"--workers {workers} with {each:g} {name} each need {each * workers:g}, and there "
-                f"are {have.get(name, 0):g}; use fewer workers, or a larger cluster"
-            )
+    """Refuses workers that will never have a place at the same time: Ray would wait for ever."""
+    require_resources(ray, request.cpus, request.gpus)
+    found = trial_places(ray, request.cpus, request.gpus)
+    if workers > found:
+        raise UserError(
+            f"--workers {workers} with {request.cpus:g} CPU and {request.gpus:g} GPU each do not "
+            f"fit: there are places for {found}; use fewer workers, or a larger cluster"
+        )
 
 
 def _train(
@@ -143,7 +147,8 @@ def _train(
     from ray.train.torch import TorchTrainer
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    mailbox = ray.remote(num_cpus=0)(_Mailbox).remote()
+    # Beside the driver: on a node that comes and goes it would take reports with it.
+    mailbox = ray.remote(num_cpus=0, scheduling_strategy=beside_driver(ray))(_Mailbox).remote()
     job = {
         "mailbox": mailbox,
         # A reference: each node gets one copy, which its workers read in place.
@@ -155,10 +160,12 @@ def _train(
             "metric": request.metric,
             "mode": request.mode,
             "threads": max(1, int(request.cpus)),
-            "use_gpu": request.gpus > 0,
+            "gpus": request.gpus,
         },
     }
-    with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
+    # Ray Train wants a folder that all workers reach, if only to see that they do.
+    ray_folder = storage / "ray"
+    try:
         trainer = TorchTrainer(
             _work,
             train_loop_config=job,
@@ -169,11 +176,14 @@ def _train(
             ),
             run_config=train.RunConfig(
                 name="ray",
-                storage_path=scratch if storage.local else f"{storage.uri}/ray",
+                storage_path=ray_folder.uri,
                 failure_config=train.FailureConfig(max_failures=RETRIES),
             ),
         )
         _watch(ray, trainer, mailbox, records)
+    finally:
+        with contextlib.suppress(OSError):
+            ray_folder.remove_all()
 
 
 def _watch(ray: Any, trainer: Any, mailbox: Any, records: _Records) -> None:
@@ -256,7 +266,7 @@ def _work(job: dict[str, Any]) -> None:
     import ray
 
     worker = _Worker(job["config"], arrays=ray.get(job["arrays"]), **job["setup"])
-    if worker._failure is None:
+    if worker._failure is None and worker._storage_failure is None:
         worker.agree()
     over = False
     while not over:

@@ -9,41 +9,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+from cluster.findings import Finding
 from data.errors import UserError
 from data.storage import Storage
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "examine", "upload_bytes"]
 
 _MIN_DISK_GB, _MIN_SHM_GB, _MIN_MEMORY_GB = 2.0, 0.5, 2.0
+_MAX_UPLOAD_MB = 50.0
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One check.
-
-    Attributes:
-        name: what was looked at.
-        ok: True; False if jobs will fail; None if they may.
-        detail: what was found.
-        mend: what to do, where something is to be done.
-    """
-
-    name: str
-    ok: bool | None
-    detail: str
-    mend: str = ""
-
-
-def examine(root: str) -> Iterator[Finding]:
+def examine(root: str, address: str | None = None) -> Iterator[Finding]:
     """Looks at everything in turn, yielding each finding as it is made.
 
     Args:
         root: the folder or URI of all runs.
+        address: a cluster, every node of which is looked at, too; None for this machine alone.
     """
     yield _python()
     yield from _packages()
@@ -52,7 +37,11 @@ def examine(root: str) -> Iterator[Finding]:
     yield _disk(root)
     yield _guard("storage", lambda: _storage(root))
     yield _gpu()
-    yield _guard("Ray", _ray)
+    yield _guard("upload", _upload)
+    if address:
+        yield from _cluster(root, address)
+    else:
+        yield _guard("Ray", _ray)
     yield _data()
 
 
@@ -153,6 +142,48 @@ def _ray() -> Finding:
     ok = answer != os.getpid()
     detail = f"a task ran in a session of {resources.get('CPU', 0):g} CPUs ({seconds:.1f} s)"
     return Finding("Ray", ok, detail)
+
+
+def _cluster(root: str, address: str) -> Iterator[Finding]:
+    from cluster.capacity import alive_nodes, planned_nodes
+    from cluster.preflight import CLOSE_IT, examine_nodes, exposure
+    from cluster.session import ray_session
+
+    try:
+        with ray_session(address) as ray:
+            have, planned = alive_nodes(ray), planned_nodes()
+            cpus, gpus = (sum(n["Resources"].get(r, 0) for n in have) for r in ("CPU", "GPU"))
+            more = f", and up to {len(planned)} nodes when work asks for them" if planned else ""
+            yield Finding("cluster", True, f"{len(have)} nodes, {cpus:g} CPUs, {gpus:g} GPUs{more}")
+            problem = exposure(ray)
+            detail = problem or "nobody without the token, or from outside, may run jobs"
+            yield Finding("access", not problem, detail, CLOSE_IT if problem else "")
+            yield from examine_nodes(ray, root)
+    except UserError as error:
+        yield Finding("cluster", False, str(error))
+
+
+def upload_bytes(folder: Path) -> int:
+    """Bytes that `ray up` and `ray job submit` send: what .gitignore and .rayignore leave."""
+    import logging
+
+    from ray._private.runtime_env.packaging import _dir_travel
+
+    sizes: list[int] = []
+
+    def count(path: Path) -> None:
+        if path.is_file():
+            sizes.append(path.stat().st_size)
+
+    _dir_travel(folder, [], count, include_gitignore=True, logger=logging.getLogger("ray.quiet"))
+    return sum(sizes)
+
+
+def _upload() -> Finding:
+    size = upload_bytes(Path.cwd()) / 1e6
+    ok = True if size < _MAX_UPLOAD_MB else None
+    mend = "" if ok else "name what no node needs in .rayignore"
+    return Finding("upload", ok, f"{size:.1f} MB of this folder go to a cluster", mend)
 
 
 def _data() -> Finding:

@@ -43,31 +43,34 @@ def write_projector_files(run: SavedRun) -> None:
     """Writes the best model's embeddings into `best/`, for TensorBoard's projector.
 
     Those of an earlier best model are replaced. Of many points the most important 10,000 are
-    written. Nothing is done for a run in an object store, which the projector cannot read.
+    written.
 
     Raises:
         UserError: the run has no model, or a vector is not finite.
     """
     from analysis.projector import write_projector
 
-    if run.storage.local is None:
+    found = run.best_model().embeddings(run.dataset.info)
+    if not found:
         return
-    for name, embedding in run.best_model().embeddings(run.dataset.info).items():
-        shown = embedding.first(MOST_POINTS)
-        write_projector(run.storage.local / "best", name, shown.vectors, shown.columns)
+    with (run.storage / "best").as_folder() as folder:
+        for name, embedding in found.items():
+            shown = embedding.first(MOST_POINTS)
+            write_projector(folder, name, shown.vectors, shown.columns)
 
 
 def publish_embeddings(run: SavedRun) -> None:
     """Writes the projector's files at the end of a search, which must not fail for want of them."""
     from analysis.projector import remove_projector
 
-    if run.storage.local is None or not run.ledger.ranked():
+    if not run.ledger.ranked():
         return
     try:
         write_projector_files(run)
     except Exception as error:
         # Vectors of an earlier best model would pass for this one's.
-        with contextlib.suppress(OSError):
-            remove_projector(run.storage.local / "best")
+        if run.storage.local is not None:
+            with contextlib.suppress(OSError):
+                remove_projector(run.storage.local / "best")
         reason = str(error) or type(error).__name__
         print(f"TensorBoard's projector will show no vectors: {reason}", file=sys.stderr)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.locks import exclusive
+from cluster.preflight import check_cluster
 from cluster.progress import StatusLine, clock
 from cluster.session import ray_session
 from data.backbones import Backbone, load_backbone
@@ -219,7 +220,9 @@ def _make(
         # Ray tells on standard output of workers that died; that is for the result, in JSON maybe.
         stack.enter_context(contextlib.redirect_stdout(_Brief()))
         with _quiet_ray():
-            stack.enter_context(ray_session(address, num_cpus=cpus, num_gpus=gpus))
+            ray = stack.enter_context(ray_session(address, num_cpus=cpus, num_gpus=gpus))
+        for worry in check_cluster(ray, job.storage.uri):
+            line.say(worry)
         line.say("reading the first images …")
         make_features(job, backbone, gpus, on_done)
 

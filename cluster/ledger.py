@@ -142,10 +142,13 @@ class Ledger:
     def end(self, index: int, status: str, error: str = "") -> None:
         """Ends a trial: finished, stopped or failed."""
         self._append({"index": index, "event": "end", "status": status, "error": error})
-        self.flush()
 
     def flush(self) -> None:
-        """Uploads what an object store does not have yet; a local ledger never lags."""
+        """Uploads what an object store does not have yet; a local ledger never lags.
+
+        Of a driver that dies, an object store may lack the last seconds. Nothing is lost by that:
+        a trial's state is there, and a trial that goes on from its last epoch ends at once.
+        """
         if self._storage.local is None and self._text:
             self._storage.write(_FILE, "".join(self._text))
             self._uploaded = time.monotonic()

@@ -130,9 +130,8 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect]) -> list[str]:
-    """The search's pictures; kept beside the run where that is on this machine."""
-    folder = result.storage.local
-    if folder is None or not result.ledger.ranked():
+    """Draws the search's pictures into the run; returns their addresses."""
+    if not result.ledger.ranked():
         return []
     from analysis.search_plots import plot_search
 
@@ -141,16 +140,16 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
     varied = [c.removeprefix("config.") for c in columns][:_MOST_PANELS]
     if not varied:
         return []
-    path = folder / "pictures" / "search.png"
-    path.parent.mkdir(exist_ok=True)
-    plot_search(table, varied, request.metric, request.mode, path)
-    pictures = [str(path)]
-    if effects:
-        from analysis.effect_plots import plot_effects
+    storage = result.storage / "pictures"
+    names = ["search.png"]
+    with storage.as_folder() as folder:
+        plot_search(table, varied, request.metric, request.mode, folder / "search.png")
+        if effects:
+            from analysis.effect_plots import plot_effects
 
-        plot_effects(effects, request.metric, path.with_name("effects.png"))
-        pictures.append(str(path.with_name("effects.png")))
-    return [*pictures, *_explain(result.as_run(request))]
+            plot_effects(effects, request.metric, folder / "effects.png")
+            names.append("effects.png")
+    return [*((storage / name).uri for name in names), *_explain(result.as_run(request))]
 
 
 def _explain(run: SavedRun) -> list[str]:
@@ -162,7 +161,7 @@ def _explain(run: SavedRun) -> list[str]:
     # A model may be too small for a picture (two factors have no third component): not an error.
     with contextlib.suppress(UserError):
         if issubclass(run.request.learner, RatingsLearner):
-            pictures.append(str(ask.draw_factors(run)))
+            pictures.append(ask.draw_factors(run))
     return pictures
 
 

@@ -23,7 +23,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from cluster.ledger import RUNNING, Ledger
+from cluster.ledger import FAILED, RUNNING, Ledger
 from cluster.request import changeable
 from search_spaces import Suggest, sample
 from trainables.base import INDEX, member_configs, member_reports, pack_config
@@ -110,8 +110,9 @@ class OrderedASHA(FIFOScheduler):
 
     def __init__(self, ledger: Ledger, halving: SuccessiveHalving) -> None:
         super().__init__()
-        self._halving = halving
+        self._halving, self._ledger = halving, ledger
         self._key = ledger.metric
+        self._died: set[int] = set()
         self._waiting: dict[int, tuple[Any, dict[int, int]]] = {}
         for trial in ledger:
             for result in trial.history:
@@ -120,15 +121,17 @@ class OrderedASHA(FIFOScheduler):
                 halving.end(trial.index)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial is new, or its worker died and it starts again right after `on_trial_error`."""
+        """A trial is new, or its worker died and it starts again."""
         for index in _indexes(trial):
             self._halving.begin(index)
+            self._died.discard(index)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Continues, stops, or pauses the trial without a checkpoint: its state is on disk.
 
         A pack waits as a whole: until all of its members can go on or stop.
         """
+        self._end_failed()
         epochs = {}
         for index, report in member_reports(trial.config, result):
             self._note(index, report)
@@ -152,8 +155,13 @@ class OrderedASHA(FIFOScheduler):
         self._end(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Others need not wait for this trial any more."""
-        self._end(trial)
+        """Others wait for this trial, which may start again, until the ledger calls it failed."""
+        self._died.update(_indexes(trial))
+
+    def _end_failed(self) -> None:
+        for index in [i for i in self._died if self._ledger.trials[i].status == FAILED]:
+            self._halving.end(index)
+            self._died.discard(index)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """A paused trial was stopped."""
@@ -161,6 +169,7 @@ class OrderedASHA(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The paused trial of lowest index whose decision is in, or else a new one."""
+        self._end_failed()
         for first, (trial, epochs) in sorted(self._waiting.items()):
             decisions = {i: self._halving.decide(i, epoch) for i, epoch in epochs.items()}
             if WAIT in decisions.values():

@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.callback import Deadline, RunCallback
+from cluster.capacity import require_resources, trial_places
 from cluster.embeddings import publish_embeddings
 from cluster.ledger import Ledger
 from cluster.locks import exclusive
 from cluster.packing import pack_size
+from cluster.preflight import check_cluster
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
 from cluster.runs import SavedRun
 from cluster.schedulers import build_scheduler
 from cluster.searchers import LedgerSearcher, ListProposer, Proposer, build_proposer
-from cluster.session import ray_session, require_resources
+from cluster.session import RETRIES, ray_session
 from cluster.warm_start import WarmStart, earlier_results
 from data.errors import UserError
 from data.storage import Storage
@@ -31,10 +33,9 @@ from trainables.base import BEST, LearnerTrainable, PackTrainable, trial_folder
 from trainables.learner import Dataset
 from trainables.pack import pack_key
 
-__all__ = ["RETRIES", "SearchResult", "publish", "run_search", "stop_on_signal"]
+__all__ = ["SearchResult", "publish", "run_search", "stop_on_signal"]
 
 TRIALS_TABLE = "trials.parquet"
-RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def run_search(
                 stop_on_signal(deadline),
             ):
                 require_resources(ray, request.cpus, request.gpus)
+                for worry in check_cluster(ray, storage.uri):
+                    progress.say(worry)
                 size = pack_size(request, pack, dataset)
                 searcher.limit = _limit(ray, request, max_concurrent, packs=size > 1)
                 # Smaller packs where there would not be one for every place.
@@ -156,6 +159,8 @@ def _tune(
     # Ray would ask for the next trial only when the last one has started; so all start at once.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.limit)
 
+    # Trials keep their own states. PBT copies Ray's, and HyperBand goes on from them.
+    ray_states = bool(request.spaces) and request.scheduler in ("pbt", "hyperband")
     trainable = tune.with_parameters(
         PackTrainable if searcher.pack_size > 1 else LearnerTrainable,
         learner_class=request.learner,
@@ -164,7 +169,8 @@ def _tune(
         metric=request.metric,
         mode=request.mode,
         threads=max(1, int(request.cpus)),
-        use_gpu=request.gpus > 0,
+        gpus=request.gpus,
+        ray_states=ray_states,
     )
     scheduler = build_scheduler(
         request.scheduler if request.spaces else "none",
@@ -175,6 +181,7 @@ def _tune(
         reduction_factor=request.reduction_factor,
         seed=request.seed,
     )
+    ray_folder = storage / "ray"
     with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": request.cpus, "gpu": request.gpus}),
@@ -183,21 +190,26 @@ def _tune(
                 mode=request.mode,
                 search_alg=searcher,
                 scheduler=scheduler,
-                num_samples=searcher.remaining(),
+                num_samples=-1,  # the searcher says when there are no more
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
                 name="ray",
-                storage_path=scratch if storage.local else f"{storage.uri}/ray",
+                storage_path=ray_folder.uri if ray_states else scratch,
                 callbacks=[callback],
                 stop=deadline,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        finally:
+            if ray_states:
+                with contextlib.suppress(OSError):
+                    ray_folder.remove_all()
 
 
 def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None, *, packs: bool) -> int:
@@ -208,11 +220,7 @@ def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None, *, pack
     """
     if max_concurrent is not None:
         return max_concurrent
-    have = ray.cluster_resources()
-    places = have.get("CPU", 0) / request.cpus
-    if request.gpus:
-        places = min(places, have.get("GPU", 0) / request.gpus)
-    places = max(1, int(places))
+    places = trial_places(ray, request.cpus, request.gpus)
     return places if packs else places + min(places, 4)
 
 

@@ -261,7 +261,8 @@ class LedgerSearcher(Searcher):
         while len(self._ready) < self.pack_size and (record := self._new()) is not None:
             self._ready.append(record)
         if not self._ready:
-            return str(Searcher.FINISHED)
+            # A trial under way may still lose its process, and be suggested again.
+            return None if self.ledger.unfinished() else str(Searcher.FINISHED)
         self.active += 1
         if self.pack_size == 1:
             record = self._ready.pop(0)
@@ -271,6 +272,10 @@ class LedgerSearcher(Searcher):
         pack = pack[: self.pack_size] or self._ready[:1]
         self._ready = [record for record in self._ready if record not in pack]
         return pack_config([{**record.config, INDEX: record.index} for record in pack])
+
+    def again(self, record: TrialRecord) -> None:
+        """Has an unfinished trial suggested once more, because Ray has given it up."""
+        self._ready.append(record)
 
     def _new(self) -> TrialRecord | None:
         ledger = self.ledger

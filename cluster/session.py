@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
 
 from data.errors import UserError
+from data.storage import PATIENCE
 
-__all__ = ["ray_session", "require_resources"]
+__all__ = ["RETRIES", "beside_driver", "on_node", "ray_session"]
+
+# How often a process that died is started anew where nothing else is to blame.
+RETRIES = 3
+# What workers on other nodes are told of this process's environment: where an object store is, and
+# how long to wait for it. Never credentials: nodes have their own, by their role.
+_TOLD = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", PATIENCE)
 
 
 @contextmanager
@@ -41,16 +50,16 @@ def ray_session(
     if ray.is_initialized():
         yield ray
         return
+    said = ""
     try:
-        ray.init(**_init_arguments(address, num_cpus, num_gpus))
+        with _standard_error() as read:
+            try:
+                ray.init(**_init_arguments(address, num_cpus, num_gpus))
+            finally:
+                said = read()
     except Exception as error:  # Ray raises the plain class when a busy machine starts it too late
         ray.shutdown()
-        where = f"at {address}" if address else "on this machine"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"Ray could not be started or reached {where}: {reason}; "
-            "`raysweep doctor` looks for why"
-        ) from None
+        raise UserError(_why_not(address, error, said)) from None
     try:
         yield ray
     finally:
@@ -69,12 +78,51 @@ def _workers() -> list[psutil.Process]:
     return []
 
 
+@contextmanager
+def _standard_error() -> Iterator[Callable[[], str]]:
+    """Holds back what Ray's own code writes there while it connects: a warning every second.
+
+    Yields:
+        a function that reads what was written.
+    """
+    sys.stderr.flush()
+    own = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+
+        def read() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        os.dup2(file.fileno(), 2)
+        try:
+            yield read
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+
+
+def _why_not(address: str | None, error: Exception, said: str) -> str:
+    """Why Ray could not be started or reached, for the user."""
+    where = f"at {address}" if address else "on this machine"
+    if "InvalidAuthToken" in said:
+        return (
+            f"the cluster {where} refuses this token; RAY_AUTH_TOKEN, or ~/.ray/auth_token, must "
+            "be that of the cluster"
+        )
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    # Of a mismatch every line counts: it names both versions and the node.
+    reason = " ".join(" ".join(lines).split()) if lines[0].startswith("Version") else lines[0]
+    return f"Ray could not be started or reached {where}: {reason}; `raysweep doctor` looks for why"
+
+
 def _init_arguments(
     address: str | None, num_cpus: int | None, num_gpus: int | None
 ) -> dict[str, Any]:
     arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is not None:
-        return {**arguments, "address": address}
+        told = {name: os.environ[name] for name in _TOLD if name in os.environ}
+        more = {"runtime_env": {"env_vars": told}} if told else {}
+        return {**arguments, **more, "address": address}
     return {
         **arguments,
         "address": "local",
@@ -85,13 +133,13 @@ def _init_arguments(
     }
 
 
-def require_resources(ray: Any, cpus: float, gpus: float) -> None:
-    """Refuses a trial that no node can ever run; raises UserError with what there is."""
-    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
-    if any(n.get("CPU", 0) >= cpus and n.get("GPU", 0) >= gpus for n in nodes):
-        return
-    have = "; ".join(f"{n.get('CPU', 0):g} CPU, {n.get('GPU', 0):g} GPU" for n in nodes)
-    raise UserError(
-        f"a trial asks for {cpus:g} CPU and {gpus:g} GPU, but no node has that much (nodes: {have})"
-        "; lower --cpus or --gpus"
-    )
+def on_node(node_id: str) -> Any:
+    """The scheduling strategy that keeps a task or an actor on one node."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node_id, soft=False)
+
+
+def beside_driver(ray: Any) -> Any:
+    """The scheduling strategy that keeps an actor on the node of this process."""
+    return on_node(ray.get_runtime_context().get_node_id())

@@ -48,7 +48,7 @@ def resolve_duplicates(
         second = int(order[~new].min())
         first = int(np.flatnonzero(pair == pair[second])[0])
         raise UserError(
-            f"{describe(first, second)}; delete one, or pass duplicates='first', 'last' or 'mean'"
+            f"{describe(first, second)}; delete one, or add --data duplicates=first (or last, mean)"
         )
     del pair
     return _keep_one(rows, order, np.flatnonzero(new), policy)

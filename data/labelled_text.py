@@ -70,8 +70,8 @@ def load(
     rows = np.flatnonzero(corpus.lengths)
     for bad in np.flatnonzero(corpus.lengths == 0)[: empty == "error"]:
         raise UserError(
-            f"{table.where(places[bad])}: the text is empty or has no words; delete it, or pass "
-            "empty='skip' to leave out all such texts"
+            f"{table.where(places[bad])}: the text is empty or has no words; delete it, or add "
+            "--data empty=skip to leave out all such texts"
         )
     class_names, labels = _number_classes([names[row] for row in rows], table)
     every = np.zeros(len(corpus), np.int64)

@@ -64,7 +64,8 @@ class LearnerTrainable(tune.Trainable):
         metric: str = "",
         mode: str = "min",
         threads: int = 1,
-        use_gpu: bool = False,
+        gpus: float = 0,
+        ray_states: bool = True,
     ) -> None:
         """Starts the process's first trial."""
         assert learner_class is not None
@@ -72,8 +73,12 @@ class LearnerTrainable(tune.Trainable):
         torch.set_num_threads(threads)
         self._learner_class, self._arrays = learner_class, arrays
         self._metric, self._mode = metric, mode
-        self._device = "cuda" if use_gpu else "cpu"
+        self._device = "cuda" if gpus else "cpu"
+        if 0 < gpus < 1:
+            # Trials that share a GPU: one that takes more fails by itself, not its neighbours.
+            torch.cuda.set_per_process_memory_fraction(gpus)
         self._run = Storage(run_uri)
+        self._ray_states = ray_states
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -83,6 +88,7 @@ class LearnerTrainable(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._failure: str | None = None
+        self._storage_failure: str | None = None
         self._history: list[dict[str, Any]] = []
         self._best: dict[str, Any] | None = None
         self._repeat = False
@@ -90,6 +96,8 @@ class LearnerTrainable(tune.Trainable):
         self._folder = self._run / trial_folder(int(config[INDEX]))
         try:
             self._start_learner(config)
+        except OSError as error:
+            self._storage_failure = f"{error}"
         except Exception as error:
             self._failure = self._explain(error)
 
@@ -113,14 +121,16 @@ class LearnerTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """One epoch: train, validate, save, report. A failure is a result, not a crash."""
-        if self._failure is None and not self._repeat:
+        if self._storage_failure is None and self._failure is None and not self._repeat:
             try:
                 self._run_epoch()
             except OSError as error:
-                # A model opens no files: it is the run's storage, full or gone, that failed.
-                return {"storage_failure": f"{error}", "done": True}
+                self._storage_failure = f"{error}"
             except Exception as error:
                 self._failure = self._explain(error)
+        if self._storage_failure is not None:
+            # A model opens no files: it is the run's storage, full or gone, that failed.
+            return {"storage_failure": self._storage_failure, "done": True}
         self._repeat = False
         if self._failure is not None:
             return {"failure": self._failure, "done": True}
@@ -170,6 +180,17 @@ class LearnerTrainable(tune.Trainable):
             self._folder.write("error.txt", traceback.format_exc())
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
 
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """What Ray Tune asks for when it pauses a trial.
+
+        The trial's own state is in the run's folder already, and a trial that goes on finds it
+        there. So Ray gets none, unless its scheduler copies states (`ray_states`): each would be
+        written to the storage once more, without patience for a store that fails.
+        """
+        if self._ray_states:
+            return super().save(checkpoint_dir)
+        return _nothing_for_ray()
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes the state for Ray (population-based training copies it between trials)."""
         checkpoint.save(Storage(checkpoint_dir), LAST, self._learner.state_dict(), self._header())
@@ -182,6 +203,13 @@ class LearnerTrainable(tune.Trainable):
         state, header = checkpoint.load(Storage(str(checkpoint_dir)), LAST)
         self._restore(state, header)
         self._repeat = False
+
+
+def _nothing_for_ray() -> Any:
+    """What `save` returns where Ray Tune is to keep no state of a trial."""
+    from ray.train._internal.session import _TrainingResult
+
+    return _TrainingResult(checkpoint=None, metrics={})
 
 
 def pack_config(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -215,8 +243,8 @@ class _Member(LearnerTrainable):
             if isinstance(result, Exception):
                 raise result
             self._keep(result, seconds)
-        except OSError:
-            raise
+        except OSError as error:
+            self._storage_failure = f"{error}"
         except Exception as error:
             self._failure = self._explain(error)
 
@@ -255,11 +283,12 @@ class PackTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """One epoch of all members, or first a repetition of what restored ones have reached."""
-        try:
-            if not any(member._repeat and not member.done for member in self._members):
-                self._train()
-        except OSError as error:
-            return {"storage_failure": f"{error}", "members": [], "done": True}
+        failed = any(member._storage_failure for member in self._members)
+        if not failed and not any(m._repeat and not m.done for m in self._members):
+            self._train()
+        for member in self._members:
+            if member._storage_failure:
+                return {"storage_failure": member._storage_failure, "members": [], "done": True}
         reports = [report for member in self._members if (report := member.report())]
         for member in self._members:
             member._repeat = False
@@ -267,11 +296,9 @@ class PackTrainable(tune.Trainable):
         done = all(member.done for member in self._members)
         return {"members": reports, "even": len(epochs) < 2, "done": done}
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
+    def save(self, checkpoint_dir: str | None = None) -> Any:
         """Gives Ray nothing to keep: each member's state is in its folder already."""
-
-    def load_checkpoint(self, checkpoint_dir: str | dict[str, Any] | None) -> None:
-        """Takes nothing from Ray: each member has read its state when it began."""
+        return _nothing_for_ray()
 
     def _going(self) -> list[_Member]:
         return [member for member in self._members if not member.done and member._failure is None]

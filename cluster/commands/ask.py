@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,10 +73,9 @@ def factors(
     saved = open_run(run, storage)
     ends = ask.factor_ends(saved, top)
     _show({"principal components of the item factors": ends}, json)
-    if saved.storage.local is not None:
-        print(f"picture      {ask.draw_factors(saved)}", file=sys.stderr)
-        write_projector_files(saved)
-        print(f"projector    raysweep tensorboard {saved.storage.uri}", file=sys.stderr)
+    print(f"picture      {ask.draw_factors(saved)}", file=sys.stderr)
+    write_projector_files(saved)
+    print(f"projector    raysweep tensorboard {saved.storage.uri}", file=sys.stderr)
 
 
 def tensorboard(
@@ -85,15 +83,14 @@ def tensorboard(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 6006,
     storage: StorageRoot = "runs",
 ) -> None:
-    """Show a run in TensorBoard: curves, HParams, projector."""
-    from cluster.runs import open_run
-    from data.errors import UserError
+    """Show a run in TensorBoard: curves, HParams, projector.
 
-    saved = open_run(run, storage)
-    if saved.storage.local is None:
-        raise UserError(f"{saved.storage.uri} is not on this machine; copy the run to a folder")
-    arguments = ["--logdir", str(saved.storage.local), "--host", "127.0.0.1", "--port", str(port)]
-    os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *arguments])
+    Of a run in an object store a copy on this machine is shown, which follows what is written.
+    """
+    from cluster.mirror import serve
+    from cluster.runs import open_run
+
+    raise typer.Exit(serve(open_run(run, storage).storage, port))
 
 
 def _show(tables: dict[str, pd.DataFrame], as_json: bool) -> None:

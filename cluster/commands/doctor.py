@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cluster.commands.options import StorageRoot
+from cluster.commands.options import Address, StorageRoot
 
 __all__ = ["register"]
 
@@ -16,8 +16,10 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(storage: StorageRoot = "runs") -> None:
+def doctor(storage: StorageRoot = "runs", address: Address = None) -> None:
     """Look for what would make a job fail: packages, memory, disk, storage, Ray, data.
+
+    With --address every node of that cluster is asked, too, and whether it reaches the storage.
 
     Ends with exit code 1 if something will fail.
     """
@@ -27,9 +29,9 @@ def doctor(storage: StorageRoot = "runs") -> None:
 
     console = Console(soft_wrap=True, highlight=False)
     failed = False
-    for finding in examine(storage):
-        console.print(f"{_MARKS[finding.ok]} {finding.name:12} {finding.detail}")
+    for finding in examine(storage, address):
+        console.print(f"{_MARKS[finding.ok]} {finding.name:20} {finding.detail}")
         if finding.mend:
-            console.print(f"{'':20} → {finding.mend}", markup=False)
+            console.print(f"{'':28} → {finding.mend}", markup=False)
         failed |= finding.ok is False
     raise typer.Exit(1 if failed else 0)

@@ -231,12 +231,17 @@ def test_the_table_can_be_written_as_parquet(ledger: Ledger, tmp_path: Path) -> 
     ledger.table().to_parquet(tmp_path / "t.parquet", index=False)
 
 
-def test_in_an_object_store_an_ending_uploads_everything() -> None:
+def test_an_object_store_gets_the_whole_ledger_every_few_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     storage = Storage("mock://bucket/run")
     storage._fs.create_dir("run")  # the stand-in has real folders, an object store has none
     ledger = fill(Ledger(storage, "val", "min"))
+    assert not storage.exists("ledger.jsonl"), "2,000 trials would be uploaded 2,000 times"
+    ledger.flush()
     assert content(Ledger(storage, "val", "min")) == content(ledger)
     again = Ledger(storage, "val", "min")
     again.result(3, {"epoch": 3, "val": 0.1})
+    monkeypatch.setattr("cluster.ledger._UPLOAD_PERIOD_S", 0.0)
     again.end(3, FINISHED)
     assert content(Ledger(storage, "val", "min")) == content(again)

@@ -214,7 +214,7 @@ REFUSED = {
     "too many fields": ("u1,a,3\nu2,b,3,4\n", r"line 3: 4 fields where 3 are expected"),
     "duplicate": (
         "u1,a,3\nu2,b,1\n\nu1,a,4\n",
-        r"line 5: user 'u1' rated item 'a' before, .*line 2; delete one, or pass dupli",
+        r"line 5: user 'u1' rated item 'a' before, .*line 2; delete one, or add --data dupli",
     ),
     "no rows": ("", r"holds no ratings"),
     "one user": ("u1,a,3\nu1,b,1\n", r"fewer than 2 users"),

@@ -150,12 +150,29 @@ def test_a_member_that_diverges_says_so_and_the_others_finish(start: Any) -> Non
     assert "not finite" in (run.storage / trial_folder(1)).read("error.txt").decode()
 
 
-def test_rays_own_checkpoints_change_nothing(start: Any, tmp_path: Path) -> None:
+def test_ray_gets_no_state_to_keep(start: Any) -> None:
     pack = start("run").pack(0, 1)
     pack.step()
-    (tmp_path / "ray").mkdir(exist_ok=True)
-    pack.restore(pack.save(str(tmp_path / "ray")))
-    assert epochs(pack.step()) == {0: 2, 1: 2}
+    assert pack.save().checkpoint is None
+
+
+def test_a_storage_that_fails_is_not_the_trials_failure(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start("run")
+    pack = run.pack(0, 1)
+    pack.step()
+
+    def full(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Storage, "write", full)
+    result = pack.step()
+    assert result["storage_failure"] == "no space left on device"
+    assert result["done"]
+    assert result["members"] == []
+    monkeypatch.undo()
+    assert epochs(run.pack(0, 1).step()) == {0: 1, 1: 1}
 
 
 def test_the_process_takes_another_pack(start: Any) -> None:

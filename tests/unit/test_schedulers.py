@@ -384,6 +384,8 @@ def test_under_a_controller_the_outcome_is_that_of_the_reference(ledger: Ledger,
 
 
 def test_nobody_waits_for_a_trial_that_died(ledger: Ledger) -> None:
+    for index in range(2):
+        ledger.add({}, {"x": index})
     scheduler = OrderedASHA(ledger, halving(factor=2.0))
     controller = FakeController(scheduler, [[1.0], [1.0]], 2, 0)
     zero, one = sorted(controller.trials, key=lambda t: t.config[INDEX])
@@ -393,6 +395,8 @@ def test_nobody_waits_for_a_trial_that_died(ledger: Ledger) -> None:
     assert scheduler.choose_trial_to_run(controller) is zero
     zero.status = "ERROR"
     scheduler.on_trial_error(controller, zero)
+    assert scheduler.choose_trial_to_run(controller) is None, "it may be suggested again"
+    ledger.end(0, FAILED)
     assert scheduler.choose_trial_to_run(controller) is one
 
 

@@ -213,7 +213,14 @@ def test_a_list_of_points_is_run_in_order(tmp_path: Path) -> None:
     assert searcher.remaining() == 3
     suggested = [searcher.suggest("id") for _ in range(4)]
     assert [s["x"] for s in suggested[:3] if isinstance(s, dict)] == [0.9, 0.1, 0.2]
-    assert suggested[3] == LedgerSearcher.FINISHED
+    assert suggested[3] is None, "a trial under way may have to be suggested again"
+    searcher.again(ledger.trials[1])
+    again = searcher.suggest("id")
+    assert isinstance(again, dict)
+    assert (again["x"], again[INDEX]) == (0.1, 1)
+    for index in range(3):
+        ledger.end(index, FINISHED)
+    assert searcher.suggest("id") == LedgerSearcher.FINISHED
 
 
 def late_loss(folder: Path, name: str, mode: str = "min", broken_at: int | None = None) -> float:
@@ -317,7 +324,7 @@ def test_tpe_spreads_out_while_trials_run(tmp_path: Path) -> None:
 def drawn(search: Search) -> list[list[int]]:
     """The packs that a search hands out, by the trials' indexes."""
     packs = []
-    while (config := search.suggest()) is not None:
+    while isinstance(config := search.searcher.suggest("id"), dict):
         packs.append([each[INDEX] for each in member_configs(config)])
     return packs
 

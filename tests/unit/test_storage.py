@@ -9,7 +9,7 @@ import pyarrow.fs
 import pytest
 
 from data.errors import UserError
-from data.storage import Storage
+from data.storage import PATIENCE, Storage
 
 
 def files(folder: Path) -> list[str]:
@@ -129,6 +129,7 @@ def test_a_file_system_that_cannot_be_loaded_is_refused(monkeypatch: pytest.Monk
             raise OSError("Unable to load libjvm")
 
     monkeypatch.setattr(pyarrow.fs, "FileSystem", Broken)
+    monkeypatch.setenv(PATIENCE, "0")
     with pytest.raises(UserError, match="libjvm"):
         Storage("hdfs://host/x")
 

@@ -1,0 +1,84 @@
+"""Three real hosts for all tests here, a Ray cluster on them, and ratings that they share."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from .hosts import Hosts, missing, three_hosts
+from .running import ROOT, SEARCH, SECRET, TOKEN, Cluster, raysweep, table
+
+
+@pytest.fixture(scope="session")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    reason = missing()
+    if reason:
+        pytest.skip(f"building hosts {reason}")
+    # A runner that is out of patience must not leave hosts behind.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
+    environment = {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "token"}
+    folder = tmp_path_factory.mktemp("hosts")
+    with three_hosts(folder, Path(sys.executable).parent, environment) as built:
+        for host in built:
+            (host.home / ".ray").mkdir()
+            (host.home / ".ray" / "auth_token").write_text(TOKEN)
+            # Of the stores of all hosts; on instances it would be their role.
+            (host.home / ".aws").mkdir()
+            (host.home / ".aws" / "credentials").write_text(
+                f"[default]\naws_access_key_id = someone\naws_secret_access_key = {SECRET}\n"
+            )
+        yield built
+
+
+@pytest.fixture(scope="session")
+def running(hosts: Hosts) -> Iterator[Cluster]:
+    cluster = Cluster(hosts)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def cluster(running: Cluster) -> Cluster:
+    """Three nodes, alive, whatever the test before did to them."""
+    running.start()
+    return running
+
+
+@pytest.fixture(scope="session")
+def ratings(hosts: Hosts) -> Path:
+    """Ratings in a file whose name has a space and a quote."""
+    rng = np.random.default_rng(0)
+    users, items = rng.normal(size=(40, 3)), rng.normal(size=(25, 3))
+    scores = 3.0 + users @ items.T * 0.5 + rng.normal(size=(40, 25)) * 0.3
+    path = hosts.shared / "Ann's films.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["user", "item", "rating", "timestamp"])
+        for user, item in np.argwhere(rng.random((40, 25)) < 0.6):
+            rating = int(np.clip(np.rint(scores[user, item]), 1, 5))
+            writer.writerow([user, item, rating, 1000 + 7 * user + item])
+    return path
+
+
+@pytest.fixture(scope="session")
+def undisturbed(ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the search, run on this machine alone."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    raysweep(*SEARCH, "--dataset", str(ratings), "--storage", str(folder))
+    frame = table(folder / "run")
+    assert len(frame) == 12
+    assert set(frame["status"]) == {"finished", "stopped"}, "some trials stop, some finish"
+    return folder / "run"
+
+
+@pytest.fixture
+def expected(undisturbed: Path) -> pd.DataFrame:
+    """The table of the search, whatever happens meanwhile."""
+    return table(undisturbed)
