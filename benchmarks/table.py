@@ -30,8 +30,8 @@ from benchmarks.harness import CONSOLE, facts, spread
 
 _REPORTS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 _THEME = "epochs"
-# Rounds of one report are repeated runs of one code: how far one of them is from their median is how
-# far a median may move without a cause, and more than that is rare. At least so much is allowed.
+# Rounds of a report are repeated runs of the same code: as far as one of them is from their median,
+# a median may move without a cause. At least so much is allowed.
 _LEAST_TOLERANCE = 0.1
 
 
