@@ -30,9 +30,10 @@ from benchmarks.harness import CONSOLE, facts, spread
 
 _REPORTS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 _THEME = "epochs"
-# Rounds of a report are repeated runs of the same code: as far as one of them is from their median,
-# a median may move without a cause. At least so much is allowed.
-_LEAST_TOLERANCE = 0.1
+# Medians of the same code in two reports of a machine that others kept busy differed by up to a
+# fifth. Rounds are repeated runs, too: where one is farther than that from the median, so may the
+# next report's median be.
+_LEAST_TOLERANCE = 0.25
 
 
 @dataclass(frozen=True)
