@@ -68,6 +68,7 @@ def works() -> list[Work]:
     conv, wide = 5 * 32 * 64, (3 + 4 + 5) * 50 * 64
     gates = 4 * 100 * (32 + 100)
     ratings, factors, rows = 1024, 64, 943 + 1682
+    factorisation, shards = (steps * EPOCHS_A_ROUND for steps in (79, 90))
     head = 1280 * 64 + 64 * 10
     return [
         _text("cnn", conv, dense, conv + dense, 32 + 64),
@@ -80,7 +81,7 @@ def works() -> list[Work]:
             rows * (factors + 1),
             ratings * factors * 4 * 6,
         ),
-        Work("shards", 90 * EPOCHS_A_ROUND, 4 * 64 * head, head, 64 * 1280 * (2 + 4)),
+        Work("shards", shards, 4 * 64 * head, head, 64 * 1280 * (2 + 4)),
     ]
 
 
