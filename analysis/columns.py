@@ -27,7 +27,8 @@ class Column:
     Attributes:
         name: the field, or the field and a member or place of it (`3 among filter_widths`).
         values: what the trials have, [n]; None where the field is unset.
-        reference: what others are compared with: 0 of a dropout rate, else the default's value.
+        reference: what others are compared with: 0 of a dropout rate, else the default's value; the
+            middle of what was tried, where the default has none.
         numeric: whether the values are numbers, so that near ones act alike.
         log: whether nearness is of ratios.
     """
@@ -80,21 +81,48 @@ class Column:
         return grid
 
 
-def columns(configs: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> list[Column]:
+def columns(
+    configs: Sequence[Mapping[str, Any]],
+    fields: Sequence[str],
+    asked: Sequence[Mapping[str, Any]] = (),
+) -> list[Column]:
     """Makes columns of those fields that differ between the configurations.
 
     Args:
         configs: of all trials, that of the default first.
         fields: names of fields, in the order wanted.
+        asked: what the searcher chose for each trial, by the space's names. A field that was asked
+            for in some trials only (`adam_learning_rate`, where the optimiser is adam) gets a
+            column for each such name, unset elsewhere. None if it is not known.
     """
     found = []
     for field in fields:
         values = [config[field] for config in configs]
-        if any(isinstance(v, (list, tuple)) for v in values):
+        conditional = _conditional(field, asked)
+        if conditional:
+            found += [_column(name, [a.get(name) for a in asked]) for name in conditional]
+        elif any(isinstance(v, (list, tuple)) for v in values):
             found += _of_tuples(field, [tuple(v) for v in values])
         else:
             found.append(_column(field, values))
     return [column for column in found if len(set(column.values)) > 1]
+
+
+def _conditional(field: str, asked: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names that a number was asked for by, where each is for some of the searched trials only."""
+    searched = [params for params in asked if params]
+    names = dict.fromkeys(name for params in searched for name in params)
+    mine = [name for name in names if name == field or name.endswith(f"_{field}")]
+    counts = {name: sum(name in params for params in searched) for name in mine}
+    numbers = all(
+        isinstance(params[name], (int, float)) and not isinstance(params[name], bool)
+        for params in searched
+        for name in mine
+        if name in params
+    )
+    if not numbers or all(count == len(searched) for count in counts.values()):
+        return []
+    return [name for name in mine if len({p[name] for p in searched if name in p}) > 1]
 
 
 def _of_tuples(field: str, values: list[tuple[Any, ...]]) -> list[Column]:
@@ -117,6 +145,8 @@ def _column(name: str, values: Sequence[Any], reference: Any = None) -> Column:
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in present)
     if reference is None:
         reference = 0.0 if "dropout" in name and 0.0 in values else values[0]
+        if reference is None and numeric and present:  # not asked for in the default's case
+            reference = sorted(present)[len(present) // 2]
     positive = numeric and present and min(present) > 0
     log = bool(positive and max(present) >= _LOG_SPAN * min(present))
     return Column(name, tuple(values), reference, numeric, log)

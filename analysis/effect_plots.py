@@ -17,7 +17,7 @@ from data.storage import Storage
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_effects"]
+__all__ = ["draw_effect_panel", "plot_effects"]
 
 # Okabe and Ito's palette, which colour-blind readers tell apart.
 _COLORS = {
@@ -49,7 +49,7 @@ def plot_effects(effects: Sequence[Effect], metric: str, path: Path) -> None:
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for ax, effect in zip(panels, shown, strict=False):
-        _panel(ax, effect, unit)
+        draw_effect_panel(ax, effect, unit)
     for ax in panels[len(shown) :]:
         ax.remove()
     for ax in panels[: len(shown) : columns]:
@@ -73,7 +73,8 @@ def _finding(effects: Sequence[Effect]) -> str:
     return "; ".join(parts) if parts else "No field made a measurable difference"
 
 
-def _panel(ax: Axes, effect: Effect, unit: Unit) -> None:
+def draw_effect_panel(ax: Axes, effect: Effect, unit: Unit) -> None:
+    """Draws one effect: a curve with its band, or a dot with its interval for each word."""
     gain, half = unit.factor * effect.gain, unit.factor * effect.half_width
     color = _COLORS[effect.verdict]
     ax.axhline(0.0, color="0.4", linewidth=0.8)

@@ -83,6 +83,8 @@ def _against(effect: Effect) -> str:
         return "without"
     if "dropout" in effect.field and effect.reference == 0.0:
         return "with none"
+    if effect.tried[0] is None:
+        return f"at {_value(effect.reference)}, the middle of what was tried"
     return f"at {_value(effect.reference)}, the default"
 
 

@@ -37,10 +37,10 @@ class TrialWriter:
             lines = text.replace("\r", "").split("\n")
             self._writer.add_text(name, "\n".join(f"    {line}" for line in lines), epoch)
 
-    def finish(
+    def row(
         self, name: str, config: Mapping[str, Any], best: Mapping[str, Any], metric: str
     ) -> None:
-        """Adds the HParams row and closes the file.
+        """Adds the trial's HParams row.
 
         Args:
             name: the trial's name in the row.
@@ -62,10 +62,9 @@ class TrialWriter:
             end_time_secs=time.time(),
         )
         writer.add_summary(_hparams_summary("session_end_info", session_end_info=end))
-        self._writer.close()
 
     def close(self) -> None:
-        """Closes the file of a trial that is to go on later."""
+        """Closes the file of a trial that has ended, or is to go on later."""
         self._writer.close()
 
 

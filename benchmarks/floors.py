@@ -68,19 +68,14 @@ def works() -> list[Work]:
     conv, wide = 5 * 32 * 64, (3 + 4 + 5) * 50 * 64
     gates = 4 * 100 * (32 + 100)
     ratings, factors, rows = 1024, 64, 943 + 1682
+    moved = ratings * factors * 24
     factorisation, shards = (steps * EPOCHS_A_ROUND for steps in (79, 90))
     head = 1280 * 64 + 64 * 10
     return [
         _text("cnn", conv, dense, conv + dense, 32 + 64),
         _text("multi_width", wide, 3 * dense, wide + 3 * dense + _VOCABULARY * 18, 50 + 192),
         _text("lstm", gates, 100 * 100, gates + 100 * 100, 32 + 5 * 100),
-        Work(
-            "mf",
-            79 * EPOCHS_A_ROUND,
-            6 * ratings * factors,
-            rows * (factors + 1),
-            ratings * factors * 4 * 6,
-        ),
+        Work("mf", factorisation, 6 * ratings * factors, rows * (factors + 1), moved),
         Work("shards", shards, 4 * 64 * head, head, 64 * 1280 * (2 + 4)),
     ]
 

@@ -22,7 +22,8 @@ def search_effects(ledger: Ledger, searched: Collection[str]) -> list[Effect]:
         return []
     metric, configs = ledger.metric, [t.config for t in ledger]
     curves = [[r[metric] for r in t.history if metric in r] for t in ledger]
-    return estimate_effects(configs, curves, [f for f in configs[0] if f in searched], ledger.mode)
+    fields = [field for field in configs[0] if field in searched]
+    return estimate_effects(configs, curves, fields, ledger.mode, [t.params for t in ledger])
 
 
 def effect_record(effect: Effect, metric: str) -> dict[str, Any]:

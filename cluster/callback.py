@@ -67,13 +67,21 @@ class RunCallback(Callback):
         storage: the run's folder, for the TensorBoard files.
         progress: the progress line.
         deadline: tells a trial that was stopped for good from one that is to go on later.
+        rows: whether trials get a row in TensorBoard's HParams table; retrainings of a search's
+            trials, which stand in a folder of it, get none beside them.
     """
 
     def __init__(
-        self, searcher: LedgerSearcher, storage: Storage, progress: Progress, deadline: Deadline
+        self,
+        searcher: LedgerSearcher,
+        storage: Storage,
+        progress: Progress,
+        deadline: Deadline,
+        *,
+        rows: bool = True,
     ) -> None:
         self._searcher, self._ledger, self._storage = searcher, searcher.ledger, storage
-        self._progress, self._deadline = progress, deadline
+        self._progress, self._deadline, self._rows = progress, deadline, rows
         self._writers: dict[int, TrialWriter] = {}
         self._packs: dict[str, list[TrialRecord]] = {}
         self._deaths: Counter[int] = Counter()
@@ -201,7 +209,9 @@ class RunCallback(Callback):
         if writer is not None:
             best = record.best(self._ledger.metric, self._ledger.mode)
             name = f"trial {record.index:05d}"
-            writer.finish(name, record.config, best or {}, self._ledger.metric)
+            if self._rows:
+                writer.row(name, record.config, best or {}, self._ledger.metric)
+            writer.close()
             self._upload(record.index)
         self._ledger.end(record.index, status, error)
 

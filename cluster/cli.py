@@ -7,7 +7,19 @@ import sys
 
 import typer
 
-from cluster.commands import ask, ask_text, data, doctor, features, images, predict, search
+from cluster.commands import (
+    ask,
+    ask_text,
+    data,
+    doctor,
+    features,
+    images,
+    predict,
+    report,
+    reproduce,
+    runs,
+    search,
+)
 from data.errors import UserError
 
 __all__ = ["app", "main"]
@@ -20,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for commands in (search, predict, features, ask, ask_text, images, doctor):
+for commands in (search, runs, report, reproduce, predict, features, ask, ask_text, images, doctor):
     commands.register(app)
 app.add_typer(data.app, name="data")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -22,7 +22,14 @@ from cluster.search import SearchResult, run_search
 from data.errors import UserError
 from trainables.base import BEST, LAST, load_best, trial_folder
 
-__all__ = ["Confirmation", "confirm_run", "mean_interval"]
+__all__ = [
+    "CONFIRM",
+    "Confirmation",
+    "confirm_run",
+    "mean_interval",
+    "measure_seeds",
+    "seeds_request",
+]
 
 CONFIRM = "confirm.json"
 # Far from the seeds that searches are started with.
@@ -75,20 +82,8 @@ def confirm_run(
         UserError: the run has no result yet, or the retraining was interrupted.
     """
     candidates = _candidates(run, top)
-    seeds = [_FIRST_SEED + run.request.seed * 100 + k for k in range(num_seeds)]
-    points = [{**_config(run, t, refit), "seed": s} for t in candidates for s in seeds]
-    request = SearchRequest(
-        task=run.request.task,
-        settings=points[0],
-        points=tuple(points[1:]),
-        data=run.request.data,
-        metric=run.request.metric,
-        scheduler="none",
-        searcher="random",
-        num_samples=len(points),
-        cpus=run.request.cpus,
-        gpus=run.request.gpus,
-    ).checked()
+    configs = [_config(run, candidate, refit) for candidate in candidates]
+    request = seeds_request(run.request, configs, num_seeds)
     log = _read_log(run)
     key = request.default_name() + ("-refit" if refit else "")
     if key not in log["results"]:
@@ -118,6 +113,26 @@ def confirm_run(
     )
 
 
+def seeds_request(
+    request: SearchRequest, configs: Sequence[Mapping[str, Any]], num_seeds: int
+) -> SearchRequest:
+    """The request that trains each configuration with so many fresh seeds, one after another."""
+    seeds = [_FIRST_SEED + request.seed * 100 + k for k in range(num_seeds)]
+    points = [{**config, "seed": s} for config in configs for s in seeds]
+    return SearchRequest(
+        task=request.task,
+        settings=points[0],
+        points=tuple(points[1:]),
+        data=request.data,
+        metric=request.metric,
+        scheduler="none",
+        searcher="random",
+        num_samples=len(points),
+        cpus=request.cpus,
+        gpus=request.gpus,
+    ).checked()
+
+
 def _candidates(run: SavedRun, top: int) -> list[TrialRecord]:
     """The default first, then the best ones that are not the default."""
     ranked = run.ledger.ranked()
@@ -143,33 +158,55 @@ def _rows(
     rows = []
     for number, candidate in enumerate(candidates):
         trials = result.ledger.trials[number * num_seeds : (number + 1) * num_seeds]
-        measured = [_measure(run, result, trial, refit) for trial in trials]
-        row: dict[str, Any] = {
-            "label": "default" if candidate.index == 0 else f"trial {candidate.index}",
-            "trial": candidate.index,
-            "config": candidate.config,
-            "seeds": [t.config["seed"] for t in trials],
-        }
-        for name in measured[0]:
-            values = [m[name] for m in measured]
-            mean, half = mean_interval(values)
-            row[name] = {"values": values, "mean": mean, "interval_95": half}
-        rows.append(row)
+        label = "default" if candidate.index == 0 else f"trial {candidate.index}"
+        row = {"label": label, "trial": candidate.index, "config": candidate.config}
+        rows.append({**row, **measure_seeds(run.request, result, run.dataset.test, trials, refit)})
     return rows
 
 
+def measure_seeds(
+    request: SearchRequest,
+    result: SearchResult,
+    test: Mapping[str, Any],
+    trials: Sequence[TrialRecord],
+    refit: bool,
+) -> dict[str, Any]:
+    """Seeds, and for each test and validation metric the values, their mean and 95% interval.
+
+    This opens the test set; whoever calls it writes down that it did.
+
+    Args:
+        request: what was trained.
+        result: the finished training of one configuration, with several seeds.
+        test: `Dataset.test`.
+        trials: those of `result` that are of this configuration.
+        refit: whether validation data were trained on, so that the last epoch counts.
+    """
+    measured = [_measure(request, result, test, trial, refit) for trial in trials]
+    row: dict[str, Any] = {"seeds": [t.config["seed"] for t in trials]}
+    for name in measured[0]:
+        values = [m[name] for m in measured]
+        mean, half = mean_interval(values)
+        row[name] = {"values": values, "mean": mean, "interval_95": half}
+    return row
+
+
 def _measure(
-    run: SavedRun, result: SearchResult, trial: TrialRecord, refit: bool
+    request: SearchRequest,
+    result: SearchResult,
+    test: Mapping[str, Any],
+    trial: TrialRecord,
+    refit: bool,
 ) -> dict[str, float]:
     """Test metrics, and the validation metrics where they say anything."""
-    if trial.best(run.request.metric, run.request.mode) is None:
+    if trial.best(request.metric, request.mode) is None:
         raise UserError(f"a retraining failed: {trial.error}; nothing was measured")
     folder = result.storage / trial_folder(trial.index)
     arrays = result.dataset.arrays
-    learner = load_best(run.request.learner, arrays, folder, LAST if refit else BEST)
-    best = {} if refit else trial.best(run.request.metric, run.request.mode) or {}
+    learner = load_best(request.learner, arrays, folder, LAST if refit else BEST)
+    best = {} if refit else trial.best(request.metric, request.mode) or {}
     validation = {k: v for k, v in best.items() if k.startswith("val_")}
-    return {**validation, **learner.test(run.dataset.test)}
+    return {**validation, **learner.test(test)}
 
 
 def _test_name(metric: str) -> str:

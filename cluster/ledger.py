@@ -25,6 +25,7 @@ __all__ = ["FAILED", "FINISHED", "RUNNING", "STOPPED", "Ledger", "TrialRecord"]
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 _FILE = "ledger.jsonl"
 _UPLOAD_PERIOD_S = 5.0
+_ALWAYS = ("trial", "status", "epochs", "time_total_s", "curve", "error")  # columns of any table
 
 
 def _columns(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,19 +89,23 @@ class Ledger:
         storage: the run's folder.
         metric: the metric that trials are judged by.
         mode: "min" or "max".
+        read_only: the folder belongs to another process, which may be writing: a last line that is
+            not whole is left out, and left where it is.
 
     Raises:
         UserError: a line other than the last one is not readable.
     """
 
-    def __init__(self, storage: Storage, metric: str, mode: str) -> None:
+    def __init__(
+        self, storage: Storage, metric: str, mode: str, *, read_only: bool = False
+    ) -> None:
         self.metric, self.mode = metric, mode
         self.trials: list[TrialRecord] = []
         self._storage = storage
         self._text: list[str] = []
         self._uploaded = time.monotonic()
         self._keys: set[str] = set()
-        self._load()
+        self._load(read_only)
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -154,10 +159,16 @@ class Ledger:
             self._uploaded = time.monotonic()
 
     def table(self) -> pd.DataFrame:
-        """One row a trial: status, epochs, best epoch, best and last metrics, every field."""
+        """One row a trial: what became of it, what was chosen, and every field.
+
+        Columns: trial, status, epochs, best_epoch, the metrics of the best epoch, those of the last
+        one as `last_…`, time_total_s, curve (the metric after each epoch, a list), error, what the
+        searcher chose as `param.…` (none where it was not asked for), and the fields as `config.…`.
+        """
         import pandas as pd
 
-        return pd.DataFrame([self._row(t) for t in self.trials])
+        rows = [self._row(t) for t in self.trials]
+        return pd.DataFrame(rows, columns=None if rows else list(_ALWAYS))
 
     def _row(self, trial: TrialRecord) -> dict[str, Any]:
         best = trial.best(self.metric, self.mode) or {}
@@ -172,7 +183,10 @@ class Ledger:
         row |= {k: v for k, v in best.items() if k not in skip}
         row |= {f"last_{k}": v for k, v in last.items() if k not in skip}
         row["time_total_s"] = sum(r.get("time_epoch_s", 0.0) for r in trial.history)
-        return {**row, "error": trial.error, **_columns(trial.config)}
+        row["curve"] = [r[self.metric] for r in trial.history if self.metric in r]
+        row["error"] = trial.error
+        row |= {f"param.{name}": value for name, value in trial.params.items()}
+        return row | _columns(trial.config)
 
     def _append(self, event: dict[str, Any]) -> None:
         self._apply(event)
@@ -203,7 +217,7 @@ class Ledger:
         else:
             trial.status, trial.error = event["status"], event["error"]
 
-    def _load(self) -> None:
+    def _load(self, read_only: bool) -> None:
         try:
             blob = self._storage.read(_FILE)
         except FileNotFoundError:
@@ -212,7 +226,8 @@ class Ledger:
         lines = blob.decode("utf-8", errors="replace").splitlines(keepends=True)
         if lines and not lines[-1].endswith("\n"):
             lines.pop()
-            self._storage.write(_FILE, "".join(lines))
+            if not read_only:
+                self._storage.write(_FILE, "".join(lines))
         for number, line in enumerate(lines, start=1):
             try:
                 self._apply(json.loads(line))

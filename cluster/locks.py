@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from data.errors import UserError
 from data.storage import Storage
 
-__all__ = ["exclusive"]
+__all__ = ["exclusive", "is_taken"]
 
 
 @contextlib.contextmanager
@@ -42,3 +42,18 @@ def exclusive(storage: Storage, what: str, mend: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_taken(storage: Storage) -> bool:
+    """Whether a command is at work in a folder of this machine; False for an object store."""
+    if storage.local is None or not (storage.local / ".lock").exists():
+        return False
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(storage.local / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False

@@ -17,25 +17,34 @@ if TYPE_CHECKING:
     from cluster.confirm import Confirmation
     from cluster.runs import SavedRun
     from cluster.search import SearchResult
+    from data.storage import Storage
 
-__all__ = ["print_confirmation", "print_lists", "print_search", "search_summary"]
+__all__ = [
+    "comparison",
+    "counts_line",
+    "print_confirmation",
+    "print_lists",
+    "print_search",
+    "search_summary",
+]
 
 _MOST_PANELS = 12
 
 
-def search_summary(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
+def search_summary(
+    request: SearchRequest, storage: Storage, ledger: Ledger, *, complete: bool
+) -> dict[str, Any]:
     """A search as JSON-able values: run, counts, best and default."""
-    ledger = result.ledger
     ranked = ledger.ranked()
     counts = {s: sum(t.status == s for t in ledger) for s in (FINISHED, STOPPED, FAILED, RUNNING)}
     return {
-        "run": result.storage.uri,
+        "run": storage.uri,
         "task": request.task,
         "spaces": list(request.spaces),
         "metric": request.metric,
         "mode": request.mode,
         "searched": sorted(_searched(ledger)),
-        "complete": result.complete,
+        "complete": complete,
         "num_trials": len(ledger),
         "counts": counts,
         "best": _trial(ledger, ranked[0]) if ranked else None,
@@ -63,7 +72,7 @@ def _trial(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
 
 def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool) -> None:
     """Prints the outcome of `tune` or `train`, and draws the search's picture."""
-    summary = search_summary(request, result)
+    summary = search_summary(request, result.storage, result.ledger, complete=result.complete)
     answered = request.spaces and result.complete
     effects = search_effects(result.ledger, summary["searched"]) if answered else []
     pictures = _draw(request, result, effects) if answered else []
@@ -76,10 +85,10 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"\n[bold]{result.dataset.description}[/]")
     if summary["best"]:
-        console.print(_comparison(summary))
+        console.print(comparison(summary))
     for failure in summary["failures"][:5]:
         console.print(f"trial {failure['trial']} failed: {failure['error']}", markup=False)
-    console.print(_counts(summary["counts"]))
+    console.print(counts_line(summary["counts"]))
     print_effects(console, effects, request.metric)
     run = result.storage.uri
     console.print(f"table        {run}/trials.parquet", markup=False)
@@ -93,7 +102,8 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
         console.print(f"next         raysweep confirm {run}", markup=False)
 
 
-def _comparison(summary: dict[str, Any]) -> Any:
+def comparison(summary: dict[str, Any]) -> Any:
+    """A table of the best trial beside the default."""
     from rich.table import Table
 
     best, default = summary["best"], summary["default"]
@@ -124,7 +134,8 @@ def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _counts(counts: dict[str, int]) -> str:
+def counts_line(counts: dict[str, int]) -> str:
+    """How many trials ended how, in words."""
     words = [f"{n} {status}" for status, n in counts.items() if n]
     return f"{sum(counts.values())} trials: " + ", ".join(words)
 

@@ -30,6 +30,7 @@ __all__ = [
     "SEARCHERS",
     "SearchRequest",
     "changeable",
+    "package_versions",
     "read_experiment",
     "write_experiment",
 ]
@@ -214,7 +215,7 @@ def write_experiment(
         "command": " ".join(["raysweep", *sys.argv[1:]]),
         "git_commit": _git_commit(),
         "python": platform.python_version(),
-        "versions": {p: v for p in _PACKAGES if (v := _version(p))},
+        "versions": package_versions(),
     }
     if warm_start:
         record["warm_start"] = list(warm_start)
@@ -251,6 +252,11 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return out.stdout.strip()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what results depend on, by package, as far as it is installed."""
+    return {p: v for p in _PACKAGES if (v := _version(p))}
 
 
 def _version(package: str) -> str | None:

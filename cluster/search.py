@@ -109,7 +109,7 @@ def run_search(
         deadline = Deadline(time_budget)
         if searcher.remaining():
             progress = Progress(request.num_samples, quiet=quiet, show_metric=show_metric)
-            callback = RunCallback(searcher, storage, progress, deadline)
+            callback = RunCallback(searcher, storage, progress, deadline, rows=not request.points)
             progress.say("starting Ray …")
             with (
                 contextlib.closing(progress),

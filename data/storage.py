@@ -106,6 +106,14 @@ class Storage:
         found = self._patiently(lambda: self._fs.get_file_info(selector))
         return [info for info in found if info.type == fs.FileType.File]
 
+    def modified(self, name: str) -> float | None:
+        """When a file was last written, in seconds since 1970; None if it is not there."""
+        if self._root is not None:
+            path = self._root / name
+            return path.stat().st_mtime if path.exists() else None
+        seconds = self._fs.get_file_info(self._key(name)).mtime_ns
+        return None if seconds is None else float(seconds) / 1e9
+
     def write(self, name: str, content: bytes | str) -> None:
         """Writes the whole file, or leaves what was there."""
         blob = content.encode() if isinstance(content, str) else content

@@ -151,7 +151,16 @@ def tune(
 
 
 def train(
-    task: Annotated[str, typer.Argument(help="What to train; `raysweep list` shows all.")],
+    task: Annotated[
+        str | None, typer.Argument(help="What to train; `raysweep list` shows all.")
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="A file with task, settings and data, as `raysweep best RUN --export config` "
+            "prints it; --set and --data go before it."
+        ),
+    ] = None,
     workers: Annotated[
         int,
         typer.Option(
@@ -178,13 +187,16 @@ def train(
     batch size stays that of the whole batch.
 
     Example: raysweep train matrix_factorization --set num_factors=64 --set embedding_l2=0.05
+
+    Example: raysweep best films --export config --out best.yaml; raysweep train --config best.yaml
     """
     from cluster.request import SearchRequest
 
+    given = _given(task, config)
     request = SearchRequest(
-        task=task,
-        settings=_settings(settings, epochs),
-        data=data_settings(data, dataset, data_dir, split),
+        task=given["task"],
+        settings={**given["settings"], **_settings(settings, epochs)},
+        data={**given["data"], **data_settings(data, dataset, data_dir, split)},
         num_samples=1,
         seed=seed,
         cpus=cpus,
@@ -233,6 +245,22 @@ def list_everything() -> None:
     from cluster.present import print_lists
 
     print_lists()
+
+
+def _given(task: str | None, config: str | None) -> dict[str, Any]:
+    """Task, settings and data of a file, or the task alone; raises UserError without both."""
+    from cluster.run_views import read_config
+
+    if config is None:
+        if task is None:
+            raise UserError("name what to train, e.g. `raysweep train sentiment`, or give --config")
+        return {"task": task, "settings": {}, "data": {}}
+    given = read_config(config)
+    if task not in (None, given["task"]):
+        raise UserError(
+            f"--config {config} is for {given['task']}, not {task}; leave one of them out"
+        )
+    return given
 
 
 def _settings(pairs: list[str] | None, epochs: int | None) -> dict[str, Any]:

@@ -244,6 +244,20 @@ def test_confirm_opens_the_test_set_once_and_says_so(
     assert other.num_openings == 2
 
 
+def test_retrained_trials_have_curves_in_tensorboard_and_no_row_among_the_searchs(
+    finished: tuple[Path, SearchRequest],
+) -> None:
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+    folder, request = finished
+    confirm_run(open_run(str(folder), ""), top=1, num_seeds=2, quiet=True)
+    events = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
+    rows = set(events.PluginRunToTagToContent("hparams"))
+    assert rows == {f"trials/{k:05d}" for k in range(request.num_samples or 0)}
+    curves = set(events.PluginRunToTagToContent("scalars"))
+    assert any(name.startswith("confirm/") for name in curves)
+
+
 def test_a_refit_trains_on_validation_examples_too_and_counts_as_an_opening(
     finished: tuple[Path, SearchRequest],
 ) -> None:

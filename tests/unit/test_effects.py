@@ -142,6 +142,26 @@ def test_ranges_of_ratios_are_even_in_ratios_and_unset_fields_have_no_place() ->
     assert np.isnan(size.unit(size.values)[0])
 
 
+def test_a_field_asked_for_under_a_condition_has_its_place_there_alone() -> None:
+    asked = [
+        {},
+        {"optimizer": "adam", "adam_learning_rate": 0.01},
+        {"optimizer": "sgd", "sgd_learning_rate": 0.5},
+        {"optimizer": "adam", "adam_learning_rate": 0.02},
+    ]
+    configs = [{"optimizer": "adam", "learning_rate": 0.005}]
+    configs += [
+        {"optimizer": a["optimizer"], "learning_rate": a[f"{a['optimizer']}_learning_rate"]}
+        for a in asked[1:]
+    ]
+    rule, adam = columns(configs, ["optimizer", "learning_rate"], asked)
+    assert rule.values == ("adam", "adam", "sgd", "adam")
+    assert adam.name == "adam_learning_rate", "one value of sgd's tells nothing"
+    assert adam.values == (None, 0.01, None, 0.02)
+    assert adam.reference in (0.01, 0.02)
+    assert [c.name for c in columns(configs, ["learning_rate"])] == ["learning_rate"]
+
+
 def _effect(field: str, grid: Any, gain: Any, half: Any, reference: Any = 0.0) -> Effect:
     arrays = (np.array(gain), np.array(half))
     return Effect(field, tuple(grid), reference, *arrays, tuple(grid), False)

@@ -208,6 +208,8 @@ def test_the_table_has_a_row_a_trial_with_best_last_and_every_field(ledger: Ledg
         "last_val",
         "last_other",
         "time_total_s",
+        "curve",
+        "param.x",
         "error",
         "config.x",
         "config.sizes",

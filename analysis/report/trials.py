@@ -1,0 +1,220 @@
+"""A run as the report sees it: its table of trials, read back, and what was asked for.
+
+All figures of a report are made from the table alone (`trials.parquet`). What else is known of a
+run gives words: names, the question, commands, versions; and the test figures are `confirm`'s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.columns import Column, columns
+from analysis.effects import Answers, Effect, Interaction, fit_trials
+from trainables.config import Config
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.report.certainty import Certainty
+
+__all__ = ["RunFacts", "Trials", "trial_configs"]
+
+_MOST_FIELDS = 8  # whose pairs are looked at: 28
+_SECONDS_AN_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run besides its trials.
+
+    Attributes:
+        name: of the run.
+        questions: what was asked, in words, one a space.
+        experiment: the run's experiment.yaml.
+        confirmed: its confirm.json; None if the test set was never opened.
+        complete: whether all trials that were asked for are over.
+    """
+
+    name: str
+    questions: tuple[str, ...]
+    experiment: Mapping[str, Any]
+    confirmed: Mapping[str, Any] | None = None
+    complete: bool = True
+
+    @property
+    def request(self) -> Mapping[str, Any]:
+        """What was asked for, field by field."""
+        request: Mapping[str, Any] = self.experiment["request"]
+        return request
+
+    @property
+    def scheduler(self) -> str:
+        """The scheduler's name, or "none" where nothing was searched."""
+        return str(self.request["scheduler"]) if self.request.get("spaces") else "none"
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The trials of a run, a row each in the order they started.
+
+    Attributes:
+        table: as `Ledger.table` makes it.
+        metric: the column that trials are judged by.
+        mode: "min" or "max".
+        config_class: of the trainable's configuration.
+    """
+
+    table: pd.DataFrame
+    metric: str
+    mode: str
+    config_class: type[Config]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def sign(self) -> float:
+        """What makes a large metric a good one."""
+        return 1.0 if self.mode == "max" else -1.0
+
+    @cached_property
+    def configs(self) -> list[dict[str, Any]]:
+        """Each trial's configuration; lists are tuples, fields without a value None."""
+        return trial_configs(self.table, self.config_class)
+
+    @cached_property
+    def asked(self) -> list[dict[str, Any]]:
+        """What the searcher chose for each trial, by the space's names; empty for the default."""
+        known = [str(c) for c in self.table.columns if str(c).startswith("param.")]
+        records = self.table[known].to_dict("records")
+        return [
+            {str(k).removeprefix("param."): v for k, v in record.items() if not _missing(v)}
+            for record in records
+        ]
+
+    @cached_property
+    def curves(self) -> list[list[float]]:
+        """The metric after each epoch of each trial; empty for a trial without a result."""
+        if "curve" not in self.table:
+            return [[] if math.isnan(v) else [v] for v in self.values]
+        return [[] if c is None else [float(v) for v in c] for c in self.table["curve"]]
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """The metric of each trial's best epoch, NaN for one without a result, float64 [n]."""
+        if self.metric not in self.table:
+            return np.full(len(self.table), math.nan)
+        return self.table[self.metric].to_numpy(dtype=float, na_value=math.nan)
+
+    @cached_property
+    def fields(self) -> list[str]:
+        """Fields whose values differ between trials."""
+        if not self.configs:
+            return []
+        first = self.configs[0]
+        return [name for name in first if any(c[name] != first[name] for c in self.configs)]
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """The searched fields as columns, one value a trial; see `analysis.columns`."""
+        return columns(self.configs, self.fields, self.asked) if self.configs else []
+
+    @cached_property
+    def best(self) -> int | None:
+        """Row of the best trial, the first one of equals; None without a result."""
+        if not np.isfinite(self.values).any():
+            return None
+        return int(np.where(np.isfinite(self.values), self.sign * self.values, -np.inf).argmax())
+
+    @cached_property
+    def default(self) -> int | None:
+        """Row of the default configuration, if it has a result."""
+        found = np.flatnonzero(self.table["trial"].to_numpy() == 0)
+        return int(found[0]) if len(found) and np.isfinite(self.values[found[0]]) else None
+
+    def number(self, row: int) -> int:
+        """The number of the trial in a row."""
+        return int(self.table["trial"].iloc[row])
+
+    def counts(self) -> dict[str, int]:
+        """How many trials ended how, those that occur."""
+        words = ("finished", "stopped", "failed", "running")
+        counts = {word: int((self.table["status"] == word).sum()) for word in words}
+        return {word: count for word, count in counts.items() if count}
+
+    @cached_property
+    def hours(self) -> np.ndarray:
+        """What each trial took, in hours, float64 [n]."""
+        return self.table["time_total_s"].to_numpy(dtype=float) / _SECONDS_AN_HOUR
+
+    @cached_property
+    def asked_epochs(self) -> np.ndarray:
+        """Epochs that each trial was to run, int [n]."""
+        return np.array(
+            [min(c["epochs"], c["stop_after"] or c["epochs"]) for c in self.configs], int
+        )
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        """The process behind effects; None where trials are too few."""
+        return fit_trials(self.configs, self.curves, self.fields, self.mode, self.asked)
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """What each field did, the most important one first; none where trials are too few."""
+        return self.answers.effects() if self.answers else []
+
+    @cached_property
+    def certainty(self) -> Certainty | None:
+        """How sure the ranking is; None where trials are too few or the default failed."""
+        from analysis.report.certainty import certainty
+
+        return certainty(self)
+
+    @cached_property
+    def interactions(self) -> list[Interaction]:
+        """What pairs of fields do together, the surest one first.
+
+        Of many fields, those with the surest effects. A field may act by another one alone, so that
+        a few are not picked.
+        """
+        top = [effect.field for effect in self.effects[:_MOST_FIELDS]]
+        return self.answers.interactions(top) if self.answers and len(top) > 1 else []
+
+
+def trial_configs(table: pd.DataFrame, config_class: type[Config]) -> list[dict[str, Any]]:
+    """Reads configurations back from a table's `config.…` columns, lists as tuples."""
+    names = config_class.names()
+    known = [str(c) for c in table.columns if str(c).startswith("config.")]
+    places = {name: _places(name, known) for name in names}
+    optional = {f.name for f in dataclasses.fields(config_class) if f.default is None}
+    found = []
+    for record in table[known].to_dict("records"):
+        values: dict[str, Any] = {}
+        for name in names:
+            listed = [v for c in places[name] if not _missing(v := record[c])]
+            value = listed or record.get(f"config.{name}")
+            if not _missing(value):
+                values[name] = value.item() if isinstance(value, np.generic) else value
+            elif name in optional:
+                values[name] = None
+        config = config_class.create(values)
+        found.append({name: getattr(config, name) for name in names})
+    return found
+
+
+def _places(name: str, known: Sequence[str]) -> list[str]:
+    """Columns of a list's elements, in order: config.NAME.1 and so on."""
+    start = f"config.{name}."
+    return sorted((c for c in known if c.startswith(start)), key=lambda c: int(c[len(start) :]))
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

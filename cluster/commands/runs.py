@@ -1,0 +1,136 @@
+"""`raysweep runs`, `show`, `diff`, `best` and `watch`: runs that are there."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Annotated
+
+import typer
+
+from cluster.commands.options import Json, Run, StorageRoot
+from data.errors import UserError
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (runs, show, diff, best, watch):
+        app.command()(command)
+
+
+def runs(storage: StorageRoot = "runs", json: Json = False) -> None:
+    """List runs: state, best result, age and size, the newest first."""
+    from dataclasses import asdict
+
+    from cluster.present_runs import print_runs
+    from cluster.run_views import list_runs
+
+    rows = list_runs(storage)
+    if json:
+        print(json_module.dumps([asdict(row) for row in rows]))
+    else:
+        print_runs(rows, storage)
+
+
+def show(run: Run = None, storage: StorageRoot = "runs", json: Json = False) -> None:
+    """Show one run: what was asked for, how it stands, best beside default.
+
+    `raysweep report` says what mattered.
+    """
+    from cluster.present_runs import print_run, run_summary
+    from cluster.runs import open_run
+
+    saved = open_run(run, storage)
+    if json:
+        print(json_module.dumps(run_summary(saved), default=str))
+    else:
+        print_run(saved)
+
+
+def diff(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder or name.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
+    storage: StorageRoot = "runs",
+    json: Json = False,
+) -> None:
+    """Say how two runs differ: request, data and versions, result, best configuration."""
+    from cluster.run_views import run_differences
+    from cluster.runs import open_run
+
+    found = run_differences(open_run(first, storage), open_run(second, storage))
+    if json:
+        print(json_module.dumps(found))
+        return
+    for kind, lines in found.items():
+        print(f"{kind}: the same" if not lines else f"{kind}:")
+        for line in lines:
+            print(f"  {line}")
+
+
+def best(
+    run: Run = None,
+    export: Annotated[
+        str | None,
+        typer.Option(help="config: print the configuration as YAML, for `train --config`."),
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Write to this file instead.")] = None,
+    storage: StorageRoot = "runs",
+    json: Json = False,
+) -> None:
+    """Show a run's best trial; with `--export config`, as a file that `train --config` takes.
+
+    Example: raysweep best films --export config > best.yaml
+    """
+    from pathlib import Path
+
+    from cluster.present_runs import print_best, run_summary
+    from cluster.run_views import best_config
+    from cluster.runs import open_run
+    from data.storage import Storage
+
+    if export not in (None, "config"):
+        raise UserError(f"--export {export}: use config")
+    if out and not export:
+        raise UserError("--out needs something to write: add --export config")
+    saved = open_run(run, storage)
+    text = best_config(saved)
+    if export and out:
+        Storage(Path(out).absolute().parent).write(Path(out).name, text)
+    elif export:
+        print(text, end="")
+    elif json:
+        print(json_module.dumps(run_summary(saved)["best"], default=str))
+    else:
+        print_best(saved)
+
+
+def watch(
+    run: Run = None,
+    period: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2)] = 2.0,
+    storage: StorageRoot = "runs",
+    json: Json = False,
+) -> None:
+    """Follow a search that is under way, here or on a cluster, until it is over.
+
+    A cluster's search writes to its storage, which is read here: give its address, or `--storage`.
+    Ctrl-C ends watching and nothing else. With `--json` each look is a line.
+
+    Example: raysweep watch s3://bucket/runs/films
+    """
+    from cluster.present_runs import print_run, run_summary
+    from cluster.run_views import watch as follow
+    from cluster.runs import open_run
+
+    last = open_run(run, storage)
+    try:
+        for seen in follow(last, period, quiet=json):
+            last = seen
+            if json:
+                summary = run_summary(last)
+                names = ("run", "state", "num_trials", "counts", "best")
+                print(json_module.dumps({n: summary[n] for n in names}, default=str), flush=True)
+    except KeyboardInterrupt:
+        return
+    if not json:
+        print_run(last)

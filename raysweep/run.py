@@ -1,0 +1,284 @@
+"""The public interface; everything else may change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from data.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.report.trials import Trials
+    from cluster.runs import SavedRun
+
+__all__ = ["Run", "load_run", "predict", "tune"]
+
+_DEFAULT_SAMPLES = 40
+
+
+def tune(
+    task: str,
+    spaces: str | Sequence[str],
+    *,
+    num_samples: int | None = _DEFAULT_SAMPLES,
+    searcher: str = "tpe",
+    scheduler: str = "asha",
+    metric: str = "",
+    epochs: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    cpus: float = 1,
+    gpus: float = 0,
+    max_concurrent: int | None = None,
+    time_budget: float | None = None,
+    name: str | None = None,
+    storage: str | os.PathLike[str] = "runs",
+    address: str | None = None,
+    quiet: bool = True,
+) -> Run:
+    """Searches; resumes or extends the run that these arguments name.
+
+    Args:
+        task: what to train, e.g. "sentiment"; `raysweep list` shows all.
+        spaces: what to search: the name of a space, or several.
+        num_samples: trials in all, the default configuration among them; None for a whole grid.
+        searcher: "tpe", "random" or "grid".
+        scheduler: "asha", "hyperband", "median", "pbt" or "none".
+        metric: validation metric to choose by; the trainable's own by default.
+        epochs: passes over the training set.
+        settings: configuration fields that are fixed, by name.
+        data: fields of the data's configuration, e.g. {"dataset": "my.csv"}.
+        seed: of searcher and training.
+        cpus: cores of one trial.
+        gpus: GPUs of one trial; 0.5 for half a one.
+        max_concurrent: trials at a time; as many as fit by default.
+        time_budget: seconds after which to pause; the same call goes on.
+        name: the run's; equal requests share one by default.
+        storage: folder of all runs, or an address such as s3://bucket/folder.
+        address: a Ray cluster's; this machine alone by default.
+        quiet: no progress line.
+
+    Returns:
+        The run, which `Run.complete` says is over or not.
+
+    Raises:
+        UserError: what can be mended: a name, a value, missing data, another request of that name.
+    """
+    from cluster.request import SearchRequest
+    from cluster.runs import check_name
+    from cluster.search import run_search
+    from data.storage import Storage
+
+    fixed = {**(settings or {}), **({} if epochs is None else {"epochs": epochs})}
+    request = SearchRequest(
+        task=task,
+        spaces=(spaces,) if isinstance(spaces, str) else tuple(spaces),
+        settings=fixed,
+        data=dict(data or {}),
+        searcher=searcher,
+        scheduler=scheduler,
+        num_samples=num_samples,
+        metric=metric,
+        seed=seed,
+        cpus=cpus,
+        gpus=gpus,
+    ).checked()
+    folder = Storage(storage) / check_name(name or request.default_name())
+    result = run_search(
+        request,
+        folder,
+        address=address,
+        max_concurrent=max_concurrent,
+        time_budget=time_budget,
+        quiet=quiet,
+    )
+    return Run(result.as_run(request))
+
+
+def load_run(run: str | None = None, *, storage: str | os.PathLike[str] = "runs") -> Run:
+    """Opens a run by its name, folder or address; None for the newest. Ray is not started.
+
+    Raises:
+        UserError: there is none; the message names the nearest one.
+    """
+    from cluster.runs import open_run
+
+    return Run(open_run(run, str(storage)))
+
+
+def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
+    """Asks a run's best model; a row for each input, in order.
+
+    Args:
+        run: as `tune` or `load_run` gives it.
+        inputs: for sentiment, texts; for a ratings model, pairs of a user's and an item's id; for
+            image_head, paths of images.
+
+    Returns:
+        Texts and images: source, predicted, and the probability of each class as `p_CLASS`; an
+        image that was not read has a `reason`. Ratings: user, item, title, predicted, given (none
+        where the user did not rate the item).
+
+    Raises:
+        UserError: an input of another kind, an unknown id, a run without a trained model.
+    """
+    import pandas as pd
+
+    from cluster import ask
+    from cluster.classify import classify
+    from cluster.classify_images import classify_images
+    from cluster.image_inputs import find_images
+    from cluster.inputs import read_texts
+    from trainables.image_head import ImageHead
+    from trainables.ratings import RatingsLearner
+    from trainables.sentiment import Sentiment
+
+    asked, learner = list(inputs), run.saved.request.learner
+    if not asked:
+        raise UserError("nothing to predict: the inputs are empty")
+    if issubclass(learner, RatingsLearner):
+        if any(isinstance(pair, str) or len(pair) != 2 for pair in asked):
+            raise UserError(
+                "a ratings model is asked with pairs (user, item), such as ('196', '242')"
+            )
+        return pd.DataFrame([ask.predict(run.saved, str(u), str(i)) for u, i in asked])
+    if issubclass(learner, Sentiment):
+        texts = classify(run.saved, read_texts(asked), top=0)
+        return pd.DataFrame([_class_row(a.text, a.predicted, a.probabilities) for a in texts])
+    if issubclass(learner, ImageHead):
+        images = classify_images(run.saved, find_images(tuple(map(str, asked))))
+        rows = [{**_class_row(a.source, a.predicted, a.probabilities), "reason": a.reason}
+                for a in images]  # fmt: skip
+        return pd.DataFrame(rows)
+    raise UserError(f"a run of {run.saved.request.task} predicts nothing; see `raysweep --help`")
+
+
+def _class_row(
+    source: str, predicted: str | None, probabilities: Mapping[str, float]
+) -> dict[str, Any]:
+    shares = {f"p_{name}": share for name, share in probabilities.items()}
+    return {"source": source, "predicted": predicted, **shares}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, finished or not, as it was when it was opened.
+
+    Attributes:
+        saved: what the commands work with; not part of the public interface.
+    """
+
+    saved: SavedRun
+
+    def __repr__(self) -> str:
+        return f"Run({self.folder!r}, {len(self.saved.ledger)} trials)"
+
+    @property
+    def folder(self) -> str:
+        """Its folder or address."""
+        return self.saved.storage.uri
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial that was asked for is over."""
+        from cluster.report import is_complete
+
+        return is_complete(self.saved)
+
+    @property
+    def metric(self) -> str:
+        """The validation metric that trials are judged by."""
+        return self.saved.request.metric
+
+    @cached_property
+    def _trials(self) -> Trials:
+        from cluster.report import run_trials
+
+        return run_trials(self.saved)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row a trial: status, epochs, best and last metrics, time in seconds, every field.
+
+        As `trials.parquet` has it; docs/report.md describes the columns.
+        """
+        return self._trials.table.copy()
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """A row an epoch of a trial: trial, epoch and every metric of that epoch."""
+        import pandas as pd
+
+        rows = [{"trial": t.index, **r} for t in self.saved.ledger for r in t.history]
+        return pd.DataFrame(rows, columns=None if rows else ["trial", "epoch"])
+
+    @property
+    def best(self) -> pd.Series[Any]:
+        """The best trial's row of `trials`; raises UserError before the first result."""
+        if self._trials.best is None:
+            raise UserError(f"{self.folder} has no trial with a result yet")
+        return self.trials.iloc[self._trials.best]
+
+    @property
+    def best_config(self) -> dict[str, Any]:
+        """The best trial's whole configuration; raises UserError before the first result."""
+        if self._trials.best is None:
+            raise UserError(f"{self.folder} has no trial with a result yet")
+        return dict(self._trials.configs[self._trials.best])
+
+    def effects(self) -> pd.DataFrame:
+        """What each searched field did, the most important one first.
+
+        Columns: field, verdict, sentence, value, reference, gain (how much better the metric is
+        than at the reference, other fields averaged over), half_width_95 (simultaneous over the
+        field's values). A row for each value of each field; none before 12 trials have a result.
+        """
+        import pandas as pd
+
+        from analysis.sentences import effect_sentence
+
+        names = ["field", "verdict", "sentence", "value", "reference", "gain", "half_width_95"]
+        rows = [
+            (e.field, e.verdict, effect_sentence(e, self.metric), value, e.reference, gain, half)
+            for e in self._trials.effects
+            for value, gain, half in zip(e.grid, e.gain, e.half_width, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=names)
+
+    def confirm(self, *, top: int = 1, num_seeds: int = 5, refit: bool = False,
+                address: str | None = None, quiet: bool = True) -> pd.DataFrame:  # fmt: skip
+        """Retrains the default and the best with fresh seeds, and opens the test set, once.
+
+        That it was opened is written into the run; the same call again trains nothing.
+
+        Returns:
+            A row for each configuration, metric and seed: configuration, seed, metric, value.
+        """
+        import pandas as pd
+
+        from cluster.confirm import confirm_run
+
+        found = confirm_run(
+            self.saved, top=top, num_seeds=num_seeds, refit=refit, address=address, quiet=quiet
+        )
+        rows = [
+            {"configuration": row["label"], "seed": seed, "metric": name, "value": value}
+            for row in found.rows
+            for name, figure in row.items()
+            if isinstance(figure, dict) and "values" in figure
+            for seed, value in zip(row["seeds"], figure["values"], strict=True)
+        ]
+        return pd.DataFrame(rows)
+
+    def report(self, folder: str | os.PathLike[str] | None = None) -> str:
+        """Writes the report; returns the address of its page. See `raysweep report`."""
+        from cluster.report import write_report
+        from data.storage import Storage
+
+        return write_report([self.saved], None if folder is None else Storage(folder))

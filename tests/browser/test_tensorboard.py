@@ -1,0 +1,57 @@
+"""TensorBoard shows a run: a row a trial, labelled points, texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chrome.webdriver import WebDriver
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_hparams_has_a_row_a_trial_also_after_a_resume_and_an_extension(
+    browser: WebDriver, boards: dict[str, str], runs: dict[str, Path], wait: Callable[..., Any]
+) -> None:
+    table = pd.read_parquet(runs["films"] / "trials.parquet")
+    assert len(table) == 14
+    browser.get(f"{boards['films']}/#hparams")
+    shown = wait(
+        "return texts()", lambda found: sum(t.startswith("trial 000") for t in found) >= len(table)
+    )
+    names = [t for t in shown if re.fullmatch(r"trial \d{5}", t)]
+    assert sorted(names) == [f"trial {k:05d}" for k in range(14)], "each once, none missing"
+    assert "Number of matching session groups: 14" in shown
+    assert {"best val_rmse", "last val_rmse", "embedding_l2"} <= set(shown)
+    best = f"{table['val_rmse'].min():.5g}"
+    assert best in shown, "the best trial's figure stands in its row"
+
+
+def test_the_projector_shows_films_with_their_titles(
+    browser: WebDriver, boards: dict[str, str], wait: Callable[..., Any]
+) -> None:
+    browser.get(f"{boards['films']}/#projector")
+    browser.refresh()
+    points = wait(
+        "const p = find('vz-projector'); const points = p && p.dataSet && p.dataSet.points;"
+        "return points ? points.map((x) => x.metadata) : [];",
+        lambda found: len(found) == 30 and all("title" in each for each in found),
+    )
+    assert {each["title"] for each in points} >= {"Film 3 (1973)", "Film 29 (1999)"}
+
+
+def test_text_samples_are_there(
+    browser: WebDriver, boards: dict[str, str], runs: dict[str, Path], wait: Callable[..., Any]
+) -> None:
+    browser.get(f"{boards['writer']}/#text")
+    browser.refresh()
+    shown = wait("return texts()", lambda found: any("temperature" in t for t in found))
+    assert any("trials/00000" in t for t in shown)
+    written = [t for t in shown if re.search(r"[a-z .]{30}", t)]
+    assert written, shown
