@@ -11,7 +11,7 @@ import pytest
 import raysweep
 
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(180)]
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "search_ratings.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs/examples" / "search_ratings.py"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ What a command does, the function of that name does; the same arguments resume t
 
 from __future__ import annotations
 
+from cluster.interface import Run, load_run, predict, tune
 from data.errors import UserError
-from raysweep.run import Run, load_run, predict, tune
 
 __all__ = ["Run", "UserError", "load_run", "predict", "tune"]

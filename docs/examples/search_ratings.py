@@ -1,6 +1,6 @@
 """A search from Python: which L2, which size of embedding, and what to recommend then.
 
-    python examples/search_ratings.py [RATINGS.csv]
+    python docs/examples/search_ratings.py [RATINGS.csv]
 
 Without a file it takes MovieLens 100k. A file has the columns user, item and rating.
 """
