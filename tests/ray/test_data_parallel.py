@@ -153,7 +153,7 @@ def test_a_family_that_cannot_share_batches_is_refused(tmp_path: Path, ratings_c
 
 
 def test_too_many_workers_are_refused(features: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--workers 64 with 1 CPU each"):
+    with pytest.raises(UserError, match="--workers 64 with 1 CPU and 0 GPU each do not fit"):
         run_data_parallel(request_of(features), Storage(tmp_path), 64, quiet=True)
 
 

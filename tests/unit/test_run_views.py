@@ -169,10 +169,10 @@ def test_a_run_in_an_object_store_is_followed_without_writing_to_it(
 ) -> None:
     from pyarrow import fs
 
-    def connect(storage: Storage) -> tuple[Any, str]:
+    def bucket(storage: Storage) -> tuple[Any, str]:
         return fs.LocalFileSystem(), storage.uri.replace("s3://bucket", str(tmp_path))
 
-    monkeypatch.setattr(Storage, "_connect", connect)
+    monkeypatch.setattr(Storage, "_connect", bucket)
     ledger = write_run(tmp_path / "far", trials=2, asked=3)
     seen = []
     for run in watch(open_run("far", "s3://bucket"), 0.02, quiet=True):
