@@ -51,7 +51,11 @@ def test_text_samples_are_there(
 ) -> None:
     browser.get(f"{boards['writer']}/#text")
     browser.refresh()
-    shown = wait("return texts()", lambda found: any("temperature" in t for t in found))
-    assert any("trials/00000" in t for t in shown)
-    written = [t for t in shown if re.search(r"[a-z .]{30}", t)]
-    assert written, shown
+    samples = wait(
+        "return [...inside(document.body)].filter((n) => n.tagName === 'CODE')"
+        ".map((n) => n.textContent)",
+        lambda found: any(len(text) > 100 for text in found),
+    )
+    alphabet = set((runs["writer"].parent / "text.txt").read_text())
+    assert any(len(text) > 100 and set(text.replace("→", "")) <= alphabet for text in samples)
+    assert any("temperature" in text for text in wait("return texts()"))
