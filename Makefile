@@ -10,7 +10,7 @@ ifneq ($(SAMPLES),)
 export RAYSWEEP_DATA ?= $(abspath $(SAMPLES))
 endif
 
-.PHONY: tune test lint format bench install clean
+.PHONY: tune test lint format bench bench-quick bench-check rivals install clean
 
 tune: $(READY)
 	$(BIN)/raysweep tune matrix_factorization l2 embedding_size --num-samples 40
@@ -27,8 +27,22 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks.ratings_search
+bench: $(READY) rivals
+	$(BIN)/python -m benchmarks.table
+
+bench-quick: $(READY) rivals
+	$(BIN)/python -m benchmarks.table --quick
+
+bench-check: $(READY) rivals
+	$(BIN)/python -m benchmarks.table --quick --check
+
+# What the benchmarks compare with, apart from our own environment.
+rivals: .venv-rivals/.ready
+
+.venv-rivals/.ready: benchmarks/rivals.txt
+	$(PYTHON) -m venv .venv-rivals
+	.venv-rivals/bin/python -m pip install --quiet -r $<
+	touch $@
 
 install: $(READY)
 
@@ -39,4 +53,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-rivals build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -19,7 +19,7 @@ from cluster.progress import Progress
 from cluster.searchers import LedgerSearcher
 from cluster.session import RETRIES
 from data.storage import Storage
-from trainables.base import INDEX, trial_folder
+from trainables.base import INDEX, member_configs, member_reports, trial_folder
 
 __all__ = ["Deadline", "RunCallback"]
 
@@ -83,6 +83,7 @@ class RunCallback(Callback):
         self._searcher, self._ledger, self._storage = searcher, searcher.ledger, storage
         self._progress, self._deadline, self._rows = progress, deadline, rows
         self._writers: dict[int, TrialWriter] = {}
+        self._packs: dict[str, list[TrialRecord]] = {}
         self._deaths: Counter[int] = Counter()
         self._uploaded = time.monotonic()
         # An object store takes whole files only: they grow here, and are uploaded now and then.
@@ -97,8 +98,16 @@ class RunCallback(Callback):
         self._searcher.active = sum(t.status in ("PENDING", "RUNNING") for t in trials)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Opens the trial's TensorBoard file."""
-        record = self._record(trial)
+        """Opens the trial's TensorBoard file; ends the members that a pack went on without."""
+        records = self._records(trial)
+        for record in self._packs.get(trial.trial_id, []):
+            if record not in records and record.status == RUNNING:
+                self._keep(self._end, record, STOPPED)
+        self._packs[trial.trial_id] = records
+        for record in records:
+            self._open(record)
+
+    def _open(self, record: TrialRecord) -> None:
         if record.index not in self._writers:
             writer = TrialWriter(self._folder(record.index))
             for result in record.history:
@@ -111,15 +120,20 @@ class RunCallback(Callback):
         """Writes an epoch down."""
         if "storage_failure" in result:
             self._deadline.fail(result["storage_failure"])
-        self._keep(self._on_result, trial, result)
+        configs = {int(config[INDEX]): config for config in member_configs(trial.config)}
+        for index, report in member_reports(trial.config, result):
+            self._keep(self._on_result, self._ledger.trials[index], configs[index], report)
 
-    def _on_result(self, trial: Any, result: dict[str, Any]) -> None:
-        record = self._record(trial)
+    def _on_result(
+        self, record: TrialRecord, configuration: dict[str, Any], result: dict[str, Any]
+    ) -> None:
+        if record.status != RUNNING:
+            return  # A member of a pack that goes on without it.
         if "failure" in result:
             self._end(record, FAILED, result["failure"])
             return
         report = json.loads(result["report"])
-        config = {k: v for k, v in trial.config.items() if k in record.config}
+        config = {k: v for k, v in configuration.items() if k in record.config}
         if config != record.config:
             self._ledger.reconfigure(record.index, config)
         for each in [*json.loads(result.get("history", "[]")), report]:
@@ -133,9 +147,9 @@ class RunCallback(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Writes down that the scheduler stopped a trial; one that the clock cut off is not."""
-        record = self._record(trial)
-        if record.status == RUNNING and not self._deadline.expired:
-            self._keep(self._end, record, STOPPED)
+        for record in self._packs.pop(trial.trial_id, self._records(trial)):
+            if record.status == RUNNING and not self._deadline.expired:
+                self._keep(self._end, record, STOPPED)
         # Ray keeps windows of every metric of every trial; the ledger has all that is needed.
         for statistics in ("metric_analysis", "metric_n_steps"):
             getattr(trial.run_metadata, statistics, {}).clear()
@@ -146,21 +160,23 @@ class RunCallback(Callback):
             trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Writes down a trial whose process died too often, and what Ray said each time.
+        """Writes down trials whose process died too often, and what Ray said each time.
 
         Ray also gives a trial up at the first death of a process that is being handed over to it
         from the trial before. That one is suggested again.
         """
-        record, said = self._record(trial), "the worker process died"
-        self._deaths[record.index] += not _node_was_lost(trial)
-        died_often = max(self._deaths[record.index], trial.run_metadata.num_failures) > RETRIES
-        if not died_often and record.status == RUNNING:
-            self._searcher.again(record)
-            return
+        said = "the worker process died"
         with contextlib.suppress(OSError, TypeError):  # none, or not written by Ray
             said = Path(trial.error_file).read_text()
-        self._keep(self._storage.write, f"{trial_folder(record.index)}/error.txt", said)
-        self._keep(self._end, record, FAILED, said.strip().splitlines()[-1].strip())
+        own = not _node_was_lost(trial)
+        for record in self._records(trial):
+            self._deaths[record.index] += own
+            deaths = max(self._deaths[record.index], trial.run_metadata.num_failures)
+            if deaths <= RETRIES and record.status == RUNNING:
+                self._searcher.again(record)
+            elif record.status == RUNNING:
+                self._keep(self._storage.write, f"{trial_folder(record.index)}/error.txt", said)
+                self._keep(self._end, record, FAILED, said.strip().splitlines()[-1].strip())
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Lets the progress line breathe."""
@@ -187,8 +203,8 @@ class RunCallback(Callback):
         except OSError as error:
             self._deadline.fail(f"{error}")
 
-    def _record(self, trial: Any) -> TrialRecord:
-        return self._ledger.trials[int(trial.config[INDEX])]
+    def _records(self, trial: Any) -> list[TrialRecord]:
+        return [self._ledger.trials[int(c[INDEX])] for c in member_configs(trial.config)]
 
     def _end(self, record: TrialRecord, status: str, error: str = "") -> None:
         # TensorBoard first: a trial that the ledger calls ended has its files whole.

@@ -26,10 +26,14 @@ class StatusLine:
         self._text = ""
         self._status: Any = None
 
-    def due(self) -> bool:
-        """Whether it is time to show something new: a few times a second, or rarely in a file."""
+    def due(self, *, at_once: bool = False) -> bool:
+        """Whether it is time to show something new: a few times a second, or rarely in a file.
+
+        Args:
+            at_once: it is too important to wait.
+        """
         now = time.monotonic()
-        if self._quiet or now - self._shown < _PERIOD_S[self._live]:
+        if self._quiet or (now - self._shown < _PERIOD_S[self._live] and not at_once):
             return False
         self._shown = now
         return True
@@ -76,12 +80,15 @@ class Progress(StatusLine):
         super().__init__(quiet=quiet)
         self._total, self._show_metric = num_samples, show_metric
         self._done_before: int | None = None
+        self._began = False
 
     def update(self, ledger: Ledger) -> None:
-        """Shows the ledger's state, at most a few times a second."""
+        """Shows the ledger's state, at most a few times a second, and at once the first epoch."""
         if self._done_before is None:
             self._done_before = len(ledger) - len(ledger.unfinished())
-        if self.due():
+        first = not self._began and any(t.history for t in ledger)
+        self._began = self._began or first
+        if self.due(at_once=first):
             self._show(self._line(ledger))
 
     def _line(self, ledger: Ledger) -> str:

@@ -37,7 +37,7 @@ def write_report(runs: Sequence[SavedRun], folder: Storage | None = None) -> str
     """
     from analysis.report.build import build_page
 
-    names = [_name(run) for run in runs]
+    names = [run.storage.name for run in runs]
     if len(set(names)) < len(names):
         raise UserError(f"the runs {', '.join(names)} are to be compared, but names occur twice")
     subjects = [run_subject(run) for run in runs]
@@ -67,7 +67,7 @@ def run_subject(run: SavedRun) -> Subject:
     except FileNotFoundError:
         confirmed = None
     facts = RunFacts(
-        name=_name(run),
+        name=run.storage.name,
         questions=tuple(get_space(space).question for space in request.spaces),
         experiment=read_experiment(run.storage),
         confirmed=confirmed,
@@ -108,12 +108,9 @@ def _as_parquet(table: Any) -> bytes:
     return blob.getvalue()
 
 
-def _name(run: SavedRun) -> str:
-    return run.storage.uri.rstrip("/").rsplit("/", 1)[-1]
-
-
 def _folder(runs: Sequence[SavedRun], names: Sequence[str]) -> Storage:
     if len(runs) == 1:
         return runs[0].storage / "report"
-    parent = runs[0].storage.uri.rstrip("/").rsplit("/", 1)[0]
-    return Storage(f"{parent}/report-{'-'.join(names)}")
+    address, mark, query = runs[0].storage.uri.partition("?")
+    parent = address.rsplit("/", 1)[0]
+    return Storage(f"{parent}/report-{'-'.join(names)}{mark}{query}")

@@ -284,7 +284,7 @@ def table_markdown(found: Sequence[tuple[Reference, Outcome]]) -> str:
         "| network | metric | published | ours, mean ± 95% | how | seeds | seconds a seed |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    notes = []
+    notes: dict[str, list[str]] = {}
     for reference, outcome in found:
         how = outcome.recipe + (f", shortened: {outcome.shortened}" if outcome.shortened else "")
         seconds = f"{outcome.seconds:.0f}" if outcome.mean is not None else "–"
@@ -293,9 +293,10 @@ def table_markdown(found: Sequence[tuple[Reference, Outcome]]) -> str:
             f"{figure(outcome)} | {how} | {outcome.num_seeds or '–'} | {seconds} |"
         )
         if outcome.missing:
-            notes.append(f"- {reference.key}, {outcome.recipe}: {outcome.missing}")
+            notes.setdefault(outcome.missing, []).append(f"{reference.key} ({outcome.recipe})")
     cores, memory = machine["cores"], machine["memory_gb"]
     gpus = ", ".join(machine["gpus"]) or "no GPU"
     lines += ["", f"{machine['processor']}, {cores} cores, {memory} GB, {gpus}."]
-    lines += ["", "Not at hand, or on other data:", "", *notes] if notes else []
+    lines += ["", "Not at hand, or on other data:", ""] if notes else []
+    lines += [f"- {', '.join(names)}: {message}" for message, names in notes.items()]
     return "\n".join(lines) + "\n"

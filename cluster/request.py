@@ -8,7 +8,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -59,6 +59,7 @@ class SearchRequest:
         cpus, gpus: of one trial.
         grace_period, reduction_factor: of ASHA and HyperBand; epochs before the first comparison,
             and one in how many goes on.
+        warm_start: earlier runs, by name or folder, whose results the search starts from.
         points: configurations to run instead of a search (`confirm` uses it).
     """
 
@@ -75,6 +76,7 @@ class SearchRequest:
     gpus: float = 0
     grace_period: int = 0
     reduction_factor: float = 3
+    warm_start: tuple[str, ...] = ()
     points: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -106,6 +108,11 @@ class SearchRequest:
         learner = self.learner
         if self.num_samples is None and self.spaces and self.searcher != "grid":
             raise UserError(f"--searcher {self.searcher} has no end of its own; give --num-samples")
+        if self.warm_start and self.searcher == "grid":
+            raise UserError(
+                "--warm-start is for searches that can learn, and a grid is fixed; use --searcher "
+                "tpe, or leave --warm-start out"
+            )
         metric = check_metric(learner, self.metric or next(iter(learner.metrics)))
         base = learner.config_class.create({"seed": self.seed, **self.settings})
         data = learner.data_class.create(self.data)
@@ -150,6 +157,8 @@ class SearchRequest:
         """What makes two requests the same search; a larger num_samples extends it."""
         plain = json.loads(json.dumps(dataclasses.asdict(self), default=list))
         del plain["num_samples"]
+        if not self.warm_start:
+            del plain["warm_start"]
         return dict(plain)
 
     def default_name(self) -> str:
@@ -165,9 +174,20 @@ def changeable(fields: Iterable[str]) -> list[str]:
 
 
 def write_experiment(
-    storage: Storage, request: SearchRequest, fingerprint: str, description: str
+    storage: Storage,
+    request: SearchRequest,
+    fingerprint: str,
+    description: str,
+    warm_start: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Writes the request, or compares it with the one that the run was started with.
+
+    Args:
+        storage: the run's folder.
+        request: what to search.
+        fingerprint: of the data.
+        description: of the data, for people.
+        warm_start: results of earlier runs; kept in a new run, to resume from the same ones.
 
     Raises:
         UserError: the run exists and was asked for differently; the message shows the difference.
@@ -187,7 +207,7 @@ def write_experiment(
         if (theirs["num_samples"] or 0) < (request.num_samples or 0):
             _write(storage, {**theirs, "num_samples": request.num_samples})
         return
-    record = {
+    record: dict[str, Any] = {
         **mine,
         "num_samples": request.num_samples,
         "data_description": description,
@@ -197,6 +217,8 @@ def write_experiment(
         "python": platform.python_version(),
         "versions": package_versions(),
     }
+    if warm_start:
+        record["warm_start"] = list(warm_start)
     _write(storage, record)
 
 

@@ -78,7 +78,7 @@ def list_runs(root: str) -> list[RunRow]:
 
 
 def _row(storage: Storage, size: int) -> RunRow:
-    name = storage.uri.rsplit("/", 1)[-1]
+    name = storage.name
     try:
         run = open_run(storage.uri, "")
         created = str(read_experiment(storage).get("created", ""))

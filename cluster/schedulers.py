@@ -27,7 +27,7 @@ from ray.tune.schedulers import (
 from cluster.ledger import FAILED, RUNNING, Ledger
 from cluster.request import changeable
 from search_spaces import Suggest, sample
-from trainables.base import INDEX
+from trainables.base import INDEX, member_configs, member_reports, pack_config
 from trainables.config import Config
 from trainables.learner import is_better
 
@@ -114,7 +114,7 @@ class OrderedASHA(FIFOScheduler):
         self._halving, self._ledger = halving, ledger
         self._key = ledger.metric
         self._died: set[int] = set()
-        self._waiting: dict[int, tuple[Any, int]] = {}
+        self._waiting: dict[int, tuple[Any, dict[int, int]]] = {}
         for trial in ledger:
             for result in trial.history:
                 halving.record(trial.index, int(result["epoch"]), result[self._key])
@@ -123,36 +123,41 @@ class OrderedASHA(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """A trial is new, or its worker died and it starts again."""
-        self._halving.begin(int(trial.config[INDEX]))
-        self._died.discard(int(trial.config[INDEX]))
+        for index in _indexes(trial):
+            self._halving.begin(index)
+            self._died.discard(index)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Continues, stops, or pauses the trial without a checkpoint: its state is on disk."""
-        index, epoch = int(trial.config[INDEX]), int(result["epoch"])
-        self._end_failed()
-        self._record(index, result)
-        decision = self._halving.decide(index, epoch)
-        if decision == WAIT:
-            self._waiting[index] = (trial, epoch)
-            tune_controller.pause_trial(trial, should_checkpoint=False)
-            return str(TrialScheduler.NOOP)
-        return str(TrialScheduler.STOP if decision == STOP else TrialScheduler.CONTINUE)
+        """Continues, stops, or pauses the trial without a checkpoint: its state is on disk.
 
-    def _record(self, index: int, result: dict[str, Any]) -> None:
-        """Notes a result, and those before it that the ledger may have missed."""
-        for each in [*json.loads(result.get("history", "[]")), result]:
-            self._halving.record(index, int(each["epoch"]), float(each[self._key]))
+        A pack waits as a whole: until all of its members can go on or stop.
+        """
+        self._end_failed()
+        epochs = {}
+        for index, report in member_reports(trial.config, result):
+            self._note(index, report)
+            if not report.get("done"):
+                epochs[index] = int(report["epoch"])
+        if not result.get("even", True):
+            return str(TrialScheduler.CONTINUE)  # Members that are behind train first.
+        decisions = {self._halving.decide(index, epoch) for index, epoch in epochs.items()}
+        if decisions == {STOP}:
+            return str(TrialScheduler.STOP)
+        if decisions <= {CONTINUE}:
+            return str(TrialScheduler.CONTINUE)
+        self._waiting[int(trial.config[INDEX])] = (trial, epochs)
+        tune_controller.pause_trial(trial, should_checkpoint=False)
+        return str(TrialScheduler.NOOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Others need not wait for this trial any more."""
-        index = int(trial.config[INDEX])
-        if self._key in result:
-            self._record(index, result)
-        self._halving.end(index)
+        for index, report in member_reports(trial.config, result):
+            self._note(index, report)
+        self._end(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Others wait for this trial, which may start again, until the ledger calls it failed."""
-        self._died.add(int(trial.config[INDEX]))
+        self._died.update(_indexes(trial))
 
     def _end_failed(self) -> None:
         for index in [i for i in self._died if self._ledger.trials[i].status == FAILED]:
@@ -161,21 +166,46 @@ class OrderedASHA(FIFOScheduler):
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """A paused trial was stopped."""
-        self._halving.end(int(trial.config[INDEX]))
+        self._end(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The paused trial of lowest index whose decision is in, or else a new one."""
         self._end_failed()
-        for index, (trial, epoch) in sorted(self._waiting.items()):
-            decision = self._halving.decide(index, epoch)
-            if decision == WAIT:
+        for first, (trial, epochs) in sorted(self._waiting.items()):
+            decisions = {i: self._halving.decide(i, epoch) for i, epoch in epochs.items()}
+            if WAIT in decisions.values():
                 continue
-            del self._waiting[index]
-            if decision == CONTINUE:
-                return trial
-            tune_controller.stop_trial(trial)
+            del self._waiting[first]
+            stopped = [index for index, decision in decisions.items() if decision == STOP]
+            if len(stopped) == len(decisions):
+                tune_controller.stop_trial(trial)
+                continue
+            if stopped:
+                # Those that stop have their states on disk; the rest start again as a smaller pack.
+                rest = [c for c in member_configs(trial.config) if c[INDEX] not in stopped]
+                trial.set_config(pack_config(rest))
+                for index in stopped:
+                    self._halving.end(index)
+            return trial
         pending = (t for t in tune_controller.get_live_trials() if t.status == t.PENDING)
         return min(pending, key=lambda t: int(t.config[INDEX]), default=None)
+
+    def _note(self, index: int, report: Mapping[str, Any]) -> None:
+        """Notes a result, and those before it that the ledger may have missed."""
+        for each in [*json.loads(report.get("history", "[]")), report]:
+            if self._key in each:
+                self._halving.record(index, int(each["epoch"]), float(each[self._key]))
+        if report.get("done"):
+            self._halving.end(index)
+
+    def _end(self, trial: Any) -> None:
+        for index in _indexes(trial):
+            self._halving.end(index)
+
+
+def _indexes(trial: Any) -> list[int]:
+    """The run's trials that one of Ray Tune's trials trains."""
+    return [int(config[INDEX]) for config in member_configs(trial.config)]
 
 
 def build_scheduler(

@@ -6,9 +6,10 @@ import contextlib
 import io
 import os
 import signal
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from cluster.capacity import require_resources, trial_places
 from cluster.embeddings import publish_embeddings
 from cluster.ledger import Ledger
 from cluster.locks import exclusive
+from cluster.packing import pack_size
 from cluster.preflight import check_cluster
 from cluster.progress import Progress
 from cluster.request import SearchRequest, write_experiment
@@ -24,10 +26,12 @@ from cluster.runs import SavedRun
 from cluster.schedulers import build_scheduler
 from cluster.searchers import LedgerSearcher, ListProposer, Proposer, build_proposer
 from cluster.session import RETRIES, ray_session
+from cluster.warm_start import WarmStart, earlier_results
 from data.errors import UserError
 from data.storage import Storage
-from trainables.base import BEST, LearnerTrainable, trial_folder
+from trainables.base import BEST, LearnerTrainable, PackTrainable, trial_folder
 from trainables.learner import Dataset
+from trainables.pack import pack_key
 
 __all__ = ["SearchResult", "publish", "run_search", "stop_on_signal"]
 
@@ -66,6 +70,7 @@ def run_search(
     dataset: Dataset | None = None,
     address: str | None = None,
     max_concurrent: int | None = None,
+    pack: str = "off",
     time_budget: float | None = None,
     quiet: bool = False,
     show_metric: bool = True,
@@ -77,7 +82,8 @@ def run_search(
         storage: the run's folder.
         dataset: the data, if they are loaded already.
         address: a Ray cluster; None for this machine.
-        max_concurrent: trials at a time; as many as fit by default.
+        max_concurrent: trials, or packs of trials, at a time; as many as fit by default.
+        pack: how many trials train as one model: `auto`, `off` or a number.
         time_budget: seconds after which the search pauses, to be resumed by the same call.
         quiet: no progress line.
         show_metric: the progress line shows the best validation metric.
@@ -89,11 +95,14 @@ def run_search(
     learner = request.learner
     with exclusive(storage, f"the run {storage.uri}", "give this one another --name"):
         dataset = dataset or learner.load_data(learner.data_class.create(request.data))
-        write_experiment(storage, request, dataset.fingerprint, dataset.description)
+        earlier, notes = earlier_results(request, storage, dataset.fingerprint)
+        write_experiment(storage, request, dataset.fingerprint, dataset.description, earlier)
+        for note in [] if quiet else notes:
+            print(note, file=sys.stderr)
         ledger = Ledger(storage, request.metric, request.mode)
         searcher = LedgerSearcher(
             ledger,
-            _proposer(request),
+            _proposer(request, earlier),
             lambda fields: request.config(fields).to_dict(),
             request.num_samples,
         )
@@ -110,7 +119,11 @@ def run_search(
                 require_resources(ray, request.cpus, request.gpus)
                 for worry in check_cluster(ray, storage.uri):
                     progress.say(worry)
-                searcher.limit = _limit(ray, request, max_concurrent)
+                size = pack_size(request, pack, dataset)
+                searcher.limit = _limit(ray, request, max_concurrent, packs=size > 1)
+                # Smaller packs where there would not be one for every place.
+                searcher.pack_size = min(size, -(-searcher.remaining() // searcher.limit))
+                searcher.pack_key = lambda fields: pack_key(learner, request.config(fields))
                 _tune(request, storage, dataset, searcher, callback, deadline)
         if deadline.problem:
             raise UserError(
@@ -124,10 +137,12 @@ def run_search(
     return result
 
 
-def _proposer(request: SearchRequest) -> Proposer:
+def _proposer(request: SearchRequest, earlier: Sequence[Mapping[str, Any]]) -> Proposer:
     if not request.spaces:
         return ListProposer([({}, dict(point)) for point in request.points])
-    return build_proposer(request.searcher, request.suggest(), request.seed, request.mode)
+    suggest = request.suggest()
+    proposer = build_proposer(request.searcher, suggest, request.seed, request.mode)
+    return WarmStart(proposer, suggest, earlier, request.mode) if earlier else proposer
 
 
 def _tune(
@@ -147,7 +162,7 @@ def _tune(
     # Trials keep their own states. PBT copies Ray's, and HyperBand goes on from them.
     ray_states = bool(request.spaces) and request.scheduler in ("pbt", "hyperband")
     trainable = tune.with_parameters(
-        LearnerTrainable,
+        PackTrainable if searcher.pack_size > 1 else LearnerTrainable,
         learner_class=request.learner,
         arrays=dict(dataset.arrays),
         run_uri=storage.uri,
@@ -197,15 +212,16 @@ def _tune(
                     ray_folder.remove_all()
 
 
-def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None) -> int:
+def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None, *, packs: bool) -> int:
     """Trials at a time: what was asked for, or what fits and a few that wait for their places.
 
     With too few waiting, Ray ends a worker whose trial is over where another trial could use it.
+    Packs do not wait: a searcher learns nothing from what is proposed and has not started.
     """
     if max_concurrent is not None:
         return max_concurrent
     places = trial_places(ray, request.cpus, request.gpus)
-    return places + min(places, 4)
+    return places if packs else places + min(places, 4)
 
 
 def _trial_name(trial: Any) -> str:

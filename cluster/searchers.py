@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ray.tune.search import Searcher
 
 from cluster.ledger import FAILED, FINISHED, RUNNING, Ledger, TrialRecord, config_key
 from search_spaces import Suggest, grid, sample
-from trainables.base import INDEX
+from trainables.base import INDEX, pack_config
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["LedgerSearcher", "ListProposer", "Proposer", "build_proposer"]
+__all__ = [
+    "LedgerSearcher",
+    "ListProposer",
+    "Point",
+    "Proposer",
+    "TPEProposer",
+    "build_proposer",
+]
 
 Point = tuple[dict[str, Any], dict[str, Any]]
 _ATTEMPTS = 100
@@ -88,6 +95,36 @@ class TPEProposer(Proposer):
         self._numbers: dict[int, int] = {}
         self._told: set[int] = set()
         self._pending: optuna.Trial | None = None
+
+    def observe(
+        self,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, Any],
+        value: float,
+        stopped_after: int | None = None,
+    ) -> None:
+        """Adds a result from another run.
+
+        Args:
+            params: those of the space's that are known.
+            distributions: Optuna's, of these params.
+            value: of the metric.
+            stopped_after: epochs after which the trial was stopped; None if it was not.
+        """
+        import optuna
+
+        state, reached = optuna.trial.TrialState.COMPLETE, {}
+        if stopped_after is not None:
+            state, reached = optuna.trial.TrialState.PRUNED, {stopped_after: value}
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                value=value,
+                params=dict(params),
+                distributions=dict(distributions),
+                intermediate_values=reached,
+            )
+        )
 
     def propose(self, index: int, attempt: int) -> Point | None:
         """Asks Optuna. A proposal that was not taken up is told as failed."""
@@ -177,12 +214,16 @@ class LedgerSearcher(Searcher):
         num_samples: trials in the whole run; None for as many as the proposer has.
 
     Attributes:
-        limit: trials that may be pending or running at a time.
+        limit: trials (or packs of them) that may be pending or running at a time.
         active: trials that are; the run's callback counts them at every step.
+        pack_size: trials that may train as one model; with 1 none do.
+        pack_key: of a configuration; those with an equal one may train as one model.
     """
 
     limit: int = 1
     active: int = 0
+    pack_size: int = 1
+    pack_key: Callable[[dict[str, Any]], str | None]
 
     def __init__(
         self,
@@ -194,7 +235,7 @@ class LedgerSearcher(Searcher):
         super().__init__(metric=ledger.metric, mode=ledger.mode)
         self.ledger, self._proposer, self._complete = ledger, proposer, complete
         self._num_samples = self._total(num_samples)
-        self._resuming = ledger.unfinished()
+        self._ready = ledger.unfinished()
 
     def _total(self, num_samples: int | None) -> int | None:
         points = self._proposer.points()
@@ -210,19 +251,31 @@ class LedgerSearcher(Searcher):
         return unfinished + max(0, self._num_samples - len(self.ledger))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's configuration with its index, FINISHED, or None for not now."""
+        """The next trial's (or pack's) configuration with its index, FINISHED, or None for later.
+
+        A pack takes what belongs together out of the next trials; the others stay in the ledger,
+        to be started by a later call, like those that were interrupted.
+        """
         if self.active >= self.limit:
             return None
-        record = self._resuming.pop(0) if self._resuming else self._new()
-        if record is None:
+        while len(self._ready) < self.pack_size and (record := self._new()) is not None:
+            self._ready.append(record)
+        if not self._ready:
             # A trial under way may still lose its process, and be suggested again.
             return None if self.ledger.unfinished() else str(Searcher.FINISHED)
         self.active += 1
-        return {**record.config, INDEX: record.index}
+        if self.pack_size == 1:
+            record = self._ready.pop(0)
+            return {**record.config, INDEX: record.index}
+        first = self.pack_key(self._ready[0].config)
+        pack = [r for r in self._ready if first and self.pack_key(r.config) == first]
+        pack = pack[: self.pack_size] or self._ready[:1]
+        self._ready = [record for record in self._ready if record not in pack]
+        return pack_config([{**record.config, INDEX: record.index} for record in pack])
 
     def again(self, record: TrialRecord) -> None:
         """Has an unfinished trial suggested once more, because Ray has given it up."""
-        self._resuming.append(record)
+        self._ready.append(record)
 
     def _new(self) -> TrialRecord | None:
         ledger = self.ledger

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.shards import Shard, read_shard
+from data.shards import Shard, read_features
 from data.storage import Storage
 
 __all__ = ["FeatureStream", "StreamBatch"]
@@ -110,7 +110,7 @@ class FeatureStream:
             mine = place % workers == rank
             own.append(np.full(len(rows[-1]), mine))
             if mine and chosen.any():
-                values = read_shard(storage, self.shards[number], self.shape).features
+                values = read_features(storage, self.shards[number], self.shape)
                 features.append(values[self.kept[number][chosen]])
         shape = (0, *self.shape)
         values = np.concatenate(features) if features else np.empty(shape, np.float16)

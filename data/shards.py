@@ -291,30 +291,42 @@ def read_shard(
     return rows
 
 
+def read_features(storage: Storage, shard: Shard, shape: tuple[int, ...]) -> np.ndarray:
+    """Reads a shard's features alone, float16 [n, *shape]; raises what `read_shard` does."""
+    rows = _empty(shard.rows, shape)
+    _read_into(rows, 0, storage, shard, others=False)
+    return rows.features
+
+
 def _empty(count: int, shape: tuple[int, ...]) -> Rows:
     labels, heights, widths = (np.empty(count, np.int32) for _ in range(3))
     features = np.empty((count, *shape), np.float16)
     return Rows(features, labels, heights, widths, [], np.empty(count, np.int16))
 
 
-def _read_into(rows: Rows, start: int, storage: Storage, shard: Shard) -> int:
-    """Copies a shard's rows into `rows` from `start` on; returns where they end."""
+def _read_into(
+    rows: Rows, start: int, storage: Storage, shard: Shard, *, others: bool = True
+) -> int:
+    """Copies a shard's rows, or their features alone, into `rows`; returns where they end."""
     plain = {
         "label": rows.labels,
         "height": rows.heights,
         "width": rows.widths,
         "variant": rows.variants,
     }
+    plain = plain if others else {}
     try:
         with _opened(storage, shard.name) as file:
             if file.metadata.num_rows != shard.rows:
                 raise _damaged(storage, shard.name, f"{file.metadata.num_rows} rows")
-            wanted = [*plain, "id", *(["features"] if rows.features.shape[1:] != (0,) else [])]
+            wanted = [*plain, "id"] if others else []
+            wanted += ["features"] if rows.features.shape[1:] != (0,) else []
             for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=wanted):
                 end = start + batch.num_rows
                 for name, target in plain.items():
                     target[start:end] = batch.column(name).to_numpy(zero_copy_only=False)
-                rows.ids.extend(batch.column("id").to_pylist())
+                if others:
+                    rows.ids.extend(batch.column("id").to_pylist())
                 if "features" in wanted:
                     values = batch.column("features").storage.flatten().to_numpy()
                     rows.features[start:end] = values.reshape(-1, *rows.features.shape[1:])

@@ -61,6 +61,11 @@ class Storage:
         return f"Storage({self.uri!r})"
 
     @property
+    def name(self) -> str:
+        """The folder's own name: the last part of its path or address."""
+        return self.uri.partition("?")[0].rsplit("/", 1)[-1]
+
+    @property
     def local(self) -> Path | None:
         """The folder's path on this machine, or None for an object store."""
         return self._root
@@ -111,7 +116,7 @@ class Storage:
         if self._root is not None:
             path = self._root / name
             return path.stat().st_mtime if path.exists() else None
-        seconds = self._fs.get_file_info(self._key(name)).mtime_ns
+        seconds = self._patiently(lambda: self._fs.get_file_info(self._key(name))).mtime_ns
         return None if seconds is None else float(seconds) / 1e9
 
     def write(self, name: str, content: bytes | str) -> None:

@@ -36,6 +36,8 @@ def tune(
     cpus: float = 1,
     gpus: float = 0,
     max_concurrent: int | None = None,
+    warm_start: str | Sequence[str] = (),
+    pack: str = "auto",
     time_budget: float | None = None,
     name: str | None = None,
     storage: str | os.PathLike[str] = "runs",
@@ -58,6 +60,8 @@ def tune(
         cpus: cores of one trial.
         gpus: GPUs of one trial; 0.5 for half a one.
         max_concurrent: trials at a time; as many as fit by default.
+        warm_start: earlier runs, by name or folder, whose results the search starts from.
+        pack: how many trials train as one model: "auto", "off" or a number.
         time_budget: seconds after which to pause; the same call goes on.
         name: the run's; equal requests share one by default.
         storage: folder of all runs, or an address such as s3://bucket/folder.
@@ -70,6 +74,7 @@ def tune(
     Raises:
         UserError: what can be mended: a name, a value, missing data, another request of that name.
     """
+    from cluster.packing import check_pack
     from cluster.request import SearchRequest
     from cluster.runs import check_name
     from cluster.search import run_search
@@ -88,13 +93,16 @@ def tune(
         seed=seed,
         cpus=cpus,
         gpus=gpus,
+        warm_start=(warm_start,) if isinstance(warm_start, str) else tuple(warm_start),
     ).checked()
+    check_pack(request, pack)
     folder = Storage(storage) / check_name(name or request.default_name())
     result = run_search(
         request,
         folder,
         address=address,
         max_concurrent=max_concurrent,
+        pack=pack,
         time_budget=time_budget,
         quiet=quiet,
     )

@@ -11,7 +11,7 @@ import contextlib
 import json
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,12 +21,24 @@ from data.storage import Storage
 from trainables import checkpoint
 from trainables.learner import Learner, is_better
 from trainables.optim import TrainingConfig
+from trainables.pack import Pack
 
-__all__ = ["BEST", "LAST", "LearnerTrainable", "load_best", "trial_folder"]
+__all__ = [
+    "BEST",
+    "LAST",
+    "LearnerTrainable",
+    "PackTrainable",
+    "load_best",
+    "member_configs",
+    "member_reports",
+    "pack_config",
+    "trial_folder",
+]
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"
 INDEX = "trial_index"
+PACK = "pack"
 
 
 def trial_folder(index: int) -> str:
@@ -139,7 +151,11 @@ class LearnerTrainable(tune.Trainable):
     def _run_epoch(self) -> None:
         start = time.perf_counter()
         result = self._learner.run_epoch()
-        result["time_epoch_s"] = time.perf_counter() - start
+        self._keep(result, time.perf_counter() - start)
+
+    def _keep(self, result: dict[str, Any], seconds: float) -> None:
+        """Writes an epoch down: history, best weights, state."""
+        result["time_epoch_s"] = seconds
         self._history.append(result)
         self._texts = self._learner.samples()
         than = None if self._best is None else self._best[self._metric]
@@ -175,9 +191,7 @@ class LearnerTrainable(tune.Trainable):
         """
         if self._ray_states:
             return super().save(checkpoint_dir)
-        from ray.train._internal.session import _TrainingResult
-
-        return _TrainingResult(checkpoint=None, metrics={})
+        return _nothing_for_ray()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes the state for Ray (population-based training copies it between trials)."""
@@ -191,6 +205,123 @@ class LearnerTrainable(tune.Trainable):
         state, header = checkpoint.load(Storage(str(checkpoint_dir)), LAST)
         self._restore(state, header)
         self._repeat = False
+
+
+def _nothing_for_ray() -> Any:
+    """What `save` returns where Ray Tune is to keep no state of a trial."""
+    from ray.train._internal.session import _TrainingResult
+
+    return _TrainingResult(checkpoint=None, metrics={})
+
+
+def pack_config(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The configuration of a pack, from those of its members, each with its `trial_index`."""
+    return {INDEX: configs[0][INDEX], PACK: [dict(config) for config in configs]}
+
+
+def member_configs(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The configurations, each with its `trial_index`, that one of Ray Tune's trials trains."""
+    return list(config.get(PACK) or [config])
+
+
+def member_reports(
+    config: Mapping[str, Any], result: Mapping[str, Any]
+) -> list[tuple[int, dict[str, Any]]]:
+    """What a result says, for each trial of the run: its index and what it reports."""
+    return [(each.get(INDEX, config[INDEX]), each) for each in result.get("members", [result])]
+
+
+class _Member(LearnerTrainable):
+    """One trial of a pack; Ray Tune does not know of it."""
+
+    def __init__(self, config: dict[str, Any], shared: Mapping[str, Any]) -> None:
+        self.index = int(config[INDEX])
+        self.done = False
+        self.setup(config, **shared)
+
+    def take(self, result: dict[str, Any] | Exception, seconds: float) -> None:
+        """Keeps what training came to: an epoch's result, or a failure."""
+        try:
+            if isinstance(result, Exception):
+                raise result
+            self._keep(result, seconds)
+        except OSError as error:
+            self._storage_failure = f"{error}"
+        except Exception as error:
+            self._failure = self._explain(error)
+
+    def report(self) -> dict[str, Any] | None:
+        """The last result, or None before the first."""
+        if not self._history and self._failure is None:
+            return None
+        self._repeat = True
+        result = self.step()
+        self.done = bool(result["done"])
+        return {**result, INDEX: self.index}
+
+
+class PackTrainable(tune.Trainable):
+    """Several trials of the run as one of Ray Tune's: they train as one model (`trainables.pack`).
+
+    Each keeps its folder, state, history and best epoch, as if it ran alone, and each starts from
+    its own last state. So a pack can be taken apart, or lose members, between any two epochs. A
+    result holds the members' reports, and whether all of them are at the same epoch (`even`); those
+    behind train first.
+    """
+
+    def setup(self, config: dict[str, Any], **shared: Any) -> None:
+        """Starts the process's first pack."""
+        self._shared = shared
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Starts another pack in this process."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._members = [_Member(each, self._shared) for each in member_configs(config)]
+        self._pack: Pack | None = None
+
+    def step(self) -> dict[str, Any]:
+        """One epoch of all members, or first a repetition of what restored ones have reached."""
+        failed = any(member._storage_failure for member in self._members)
+        if not failed and not any(m._repeat and not m.done for m in self._members):
+            self._train()
+        for member in self._members:
+            if member._storage_failure:
+                return {"storage_failure": member._storage_failure, "members": [], "done": True}
+        reports = [report for member in self._members if (report := member.report())]
+        for member in self._members:
+            member._repeat = False
+        epochs = {member._learner.epoch for member in self._going()}
+        done = all(member.done for member in self._members)
+        return {"members": reports, "even": len(epochs) < 2, "done": done}
+
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """Gives Ray nothing to keep: each member's state is in its folder already."""
+        return _nothing_for_ray()
+
+    def _going(self) -> list[_Member]:
+        return [member for member in self._members if not member.done and member._failure is None]
+
+    def _train(self) -> None:
+        going = self._going()
+        first = min((member._learner.epoch for member in going), default=0)
+        behind = [member for member in going if member._learner.epoch == first]
+        if not behind:
+            return
+        learners = [member._learner for member in behind]
+        start = time.perf_counter()
+        try:
+            if self._pack is None or self._pack.learners != learners:
+                self._pack = Pack(learners)
+            results: list[Any] = self._pack.run_epoch()
+        except Exception as error:
+            results = [error] * len(behind)
+        seconds = (time.perf_counter() - start) / len(behind)
+        for member, result in zip(behind, results, strict=True):
+            member.take(result, seconds)
 
 
 def load_best(

@@ -19,6 +19,7 @@ from trainables.learner import Dataset, Learner
 if TYPE_CHECKING:
     from data.feature_stream import FeatureStream
     from data.image_features import FeatureSet
+    from trainables.pack import Pack
 
 __all__ = ["ImageHead"]
 
@@ -37,6 +38,9 @@ class ImageHead(Learner[ImageHeadConfig]):
     data_class: ClassVar[type[Config]] = ImageFeaturesData
     metrics: ClassVar[Mapping[str, str]] = {"val_accuracy": "max", "val_loss": "min"}
     splits: ClassVar[str] = "exactly"
+    packed_fields: ClassVar[frozenset[str]] = frozenset(
+        ("dense_l2", "input_dropout", "dense_dropout", "label_smoothing", "learning_rate")
+    )
 
     model: HeadNet
     _pooled: Tensor | None = None
@@ -215,6 +219,12 @@ class ImageHead(Learner[ImageHeadConfig]):
             scores, labels, reduction="sum", label_smoothing=smoothing
         )
         return total / max(len(labels), 1)
+
+    def pack_loss(self, pack: Pack, batch: Batch) -> Tensor:
+        """Cross-entropy of every head of a pack."""
+        from trainables.head_pack import head_losses
+
+        return head_losses(pack, *batch)
 
     def empty_loss(self, batch: Batch) -> Tensor:
         """Normalisation waits for every worker, also for one without rows."""

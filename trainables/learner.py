@@ -19,6 +19,7 @@ from trainables.embedding import Embedding
 from trainables.optim import TrainingConfig, build_optimizer, learning_rate
 
 if TYPE_CHECKING:
+    from trainables.pack import Pack
     from trainables.parallel import Parallel
 
 __all__ = [
@@ -108,6 +109,8 @@ class Learner(ABC, Generic[C]):
     `splits` says whether several processes can share a batch: "no"; "rows", for batches that are
     tuples of tensors with a row an example, and a loss and metrics that are means over them; or
     "exactly", if besides what is drawn for a row does not depend on the process that it is in.
+    `packed_fields` are those that may differ between models trained as one (see `trainables.pack`);
+    a family that has some implements `pack_loss`.
 
     Args:
         config: the family's configuration.
@@ -121,6 +124,7 @@ class Learner(ABC, Generic[C]):
     data_class: ClassVar[type[Config]]
     metrics: ClassVar[Mapping[str, str]]
     splits: ClassVar[str] = "no"
+    packed_fields: ClassVar[frozenset[str]] = frozenset()
     parallel: Parallel | None = None
 
     def __init__(self, config: C, arrays: Mapping[str, Any], device: str = "cpu") -> None:
@@ -170,6 +174,15 @@ class Learner(ABC, Generic[C]):
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
         """Metrics, named `prefix_…`, on arrays named `prefix_…` without changing the model."""
 
+    @classmethod
+    def can_pack(cls, config: Any) -> bool:
+        """Whether `pack_loss` covers a configuration; asked only where there are packed_fields."""
+        return True
+
+    def pack_loss(self, pack: Pack, batch: Any) -> Tensor:
+        """The loss of one batch for each learner of a pack, [K]; called on the first of them."""
+        raise NotImplementedError(f"{self.name} has no packed_fields")
+
     def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
         """The L2 penalties: parameters w with λ, which may be one number or one for each row.
 
@@ -192,16 +205,24 @@ class Learner(ABC, Generic[C]):
         Raises:
             TrainingDivergedError: the loss or the metric is NaN or infinite.
         """
+        return self.end_epoch(self._train(self.begin_epoch()))
+
+    def begin_epoch(self) -> torch.Generator:
+        """Counts the epoch and seeds it; returns the generator that its batches are drawn from."""
         self.epoch += 1
         generator = seed_everything(self.config.seed, self.epoch)
         if self.parallel is not None and self.splits != "exactly" and self.parallel.rank:
             # What is dropped from other rows is drawn anew; the order of rows stays common to all.
             seed_everything(self.config.seed, self.epoch, self.parallel.rank)
         self.on_epoch_start(self.epoch)
+        return generator
+
+    def end_epoch(self, train_loss: float) -> dict[str, float]:
+        """Validates; returns and raises what `run_epoch` does."""
         result = {
             "epoch": self.epoch,
             "learning_rate": learning_rate(self.config, self.epoch - 1),
-            "train_loss": self._train(generator),
+            "train_loss": train_loss,
         }
         result |= self.validate()
         if not np.isfinite(list(result.values())).all():

@@ -212,6 +212,8 @@ class Tables(nn.Module):
         biases: whether there are biases and the global mean.
     """
 
+    mean: Tensor
+
     def __init__(self, data: Mapping[str, Any], config: RatingsConfig, *, biases: bool) -> None:
         super().__init__()
         num_users, num_items = data["num_users"], data["num_items"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.reference import Reference
-from analysis.report import practice, sections
+from analysis.report import practice, questions, sections
 from analysis.report.page import Cell, Grid, Page, Section
 from analysis.report.trials import RunFacts, Trials
 from analysis.sentences import Unit
@@ -52,8 +52,8 @@ def _sections(subject: Subject) -> list[Section]:
         sections.answer(trials, facts),
         sections.standing(trials, facts, subject.references),
         practice.test_set(trials, facts),
-        *sections.placement(trials, facts),
-        *sections.widths(trials, facts),
+        *questions.placement(trials, facts),
+        *questions.widths(trials, facts),
         sections.ranking(trials),
         sections.importances(trials),
         sections.fields(trials),

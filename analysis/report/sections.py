@@ -19,24 +19,30 @@ from analysis.report.figures import (
     interaction_picture,
 )
 from analysis.report.importance import importance
-from analysis.report.network import (
-    network_layers,
-    placement_picture,
-    width_effects,
-    widths_picture,
-)
 from analysis.report.page import Cell, Grid, Section
 from analysis.report.style import number
 from analysis.report.trials import RunFacts, Trials
 from analysis.sentences import Unit, effect_sentence
 
-__all__ = ["answer", "fields", "importances", "pairs", "placement", "ranking", "standing", "widths"]
+__all__ = [
+    "answer",
+    "field_sentence",
+    "fields",
+    "importances",
+    "listed",
+    "pairs",
+    "ranking",
+    "standing",
+    "too_thin",
+    "verdict_words",
+]
 
 _MOST_PANELS = 12
 _NOTHING = "no measurable difference"
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """Words with commas, and `and` before the last one."""
     return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)
 
 
@@ -68,8 +74,8 @@ def answer(trials: Trials, facts: RunFacts) -> Section:
     else:
         words = [effect.field for effect in named]
         words += [f"{a} together with {b}" for a, b in (p.fields for p in pairs)]
-        title = f"What mattered: {_listed(words)}"
-    sentences += [_sentence(effect, trials) for effect in named]
+        title = f"What mattered: {listed(words)}"
+    sentences += [field_sentence(effect, trials) for effect in named]
     sentences += [interaction_sentence(pair, trials) for pair in pairs]
     if rest := [e for e in trials.effects if not e.named]:
         sentences.append(_rest_sentence(rest, trials))
@@ -103,7 +109,7 @@ def best_sentence(trials: Trials) -> str:
     )
 
 
-def _sentence(effect: Effect, trials: Trials) -> str:
+def field_sentence(effect: Effect, trials: Trials) -> str:
     """The effect's sentence, with what the field means."""
     sentence = effect_sentence(effect, trials.metric)
     for f in dataclasses.fields(trials.config_class):
@@ -124,7 +130,7 @@ def _rest_sentence(rest: Sequence[Effect], trials: Trials) -> str:
         words.append(f"{effect.field} ({bounds}{maybe})")
     return (
         "No difference that can be told from chance, when allowance is made for how many fields "
-        f"were looked at: {_listed(words)}. In brackets, what is not ruled out."
+        f"were looked at: {listed(words)}. In brackets, what is not ruled out."
     )
 
 
@@ -269,9 +275,9 @@ def importances(trials: Trials) -> Section:
     above = {name: found.above_chance(name) for name in found.shares}
     sure = [field for field in found.fields if all(field in names for names in above.values())]
     if sure:
-        title = f"{_listed(sure)}: more important than chance would make {_it(sure)}"
+        title = f"{listed(sure)}: more important than chance would make {_it(sure)}"
     elif any(above.values()):
-        said = [f"{_listed(names)} by {name}" for name, names in above.items() if names]
+        said = [f"{listed(names)} by {name}" for name, names in above.items() if names]
         title = f"More important than by chance: {'; '.join(said)}"
     else:
         title = "By importance, no field stands out from chance"
@@ -292,7 +298,7 @@ def importances(trials: Trials) -> Section:
     named = [effect.field for effect in trials.effects if effect.named]
     if sure and named and not set(sure) & set(named):
         notes.append(
-            f"The effects below, estimated from all epochs of all trials, name {_listed(named)} "
+            f"The effects below, estimated from all epochs of all trials, name {listed(named)} "
             "instead: what matters early need not matter in the end."
         )
     return Section("importance", title, (sentence,), (grid,), (shown,), tuple(notes))
@@ -305,10 +311,10 @@ def fields(trials: Trials) -> Section:
     counts = [sum(e.verdict != _NOTHING for e in trials.effects), len(trials.effects)]
     title = f"Effect of each field: {counts[0]} of {counts[1]} with a measurable one"
     shown = tuple(
-        effect_picture(effect, trials, f"{effect.field}: {_short(effect)}", k)
+        effect_picture(effect, trials, f"{effect.field}: {verdict_words(effect)}", k)
         for k, effect in enumerate(trials.effects[:_MOST_PANELS], start=1)
     )
-    sentences = tuple(_sentence(effect, trials) for effect in trials.effects)
+    sentences = tuple(field_sentence(effect, trials) for effect in trials.effects)
     notes = (
         "Partial dependence: other fields are averaged over. All trials count, those that the "
         "scheduler stopped with the epochs that they had. Each band holds the whole curve with 95% "
@@ -317,7 +323,8 @@ def fields(trials: Trials) -> Section:
     return Section("effects", title, sentences, pictures=shown, notes=notes)
 
 
-def _short(effect: Effect) -> str:
+def verdict_words(effect: Effect) -> str:
+    """An effect's verdict as a title has it."""
     return {"both": "helps and hurts"}.get(effect.verdict, effect.verdict)
 
 
@@ -363,42 +370,3 @@ def interaction_sentence(pair: Interaction, trials: Trials) -> str:
         f"{number(pair.grids[1][j])}, {trials.metric} is {unit.text(abs(gain))} ± "
         f"{unit.text(half)}{unit.word} {word} than the sum of both effects."
     )
-
-
-def placement(trials: Trials, facts: RunFacts) -> list[Section]:
-    """Where dropout went, drawn into the network; nothing for other questions."""
-    if "dropout_placement" not in facts.request.get("spaces", ()):
-        return []
-    effects = {effect.field: effect for effect in trials.effects}
-    layers = network_layers(str(facts.request["task"]), trials.configs[0]) if len(trials) else []
-    sites = [site for _, names in layers for site in names if site in effects]
-    if not sites:
-        return [Section("placement", "Where dropout goes cannot be said yet", (too_thin(trials),))]
-    helping = [site for site in sites if effects[site].verdict in ("helps", "both")]
-    hurting = [site for site in sites if effects[site].verdict == "hurts"]
-    said = [f"helps as {_listed(helping)}"] if helping else []
-    said += [f"only hurts as {_listed(hurting)}"] if hurting else []
-    title = "Dropout " + ("; ".join(said) if said else "made no measurable difference at any site")
-    shown = placement_picture(layers, effects, trials, title)
-    sentences = [_sentence(effects[site], trials) for site in sites]
-    return [Section("placement", title, tuple(sentences), pictures=(shown,))]
-
-
-def widths(trials: Trials, facts: RunFacts) -> list[Section]:
-    """What each filter width did, and how many of them; nothing for other questions."""
-    if "filter_widths" not in facts.request.get("spaces", ()):
-        return []
-    by_width, how_many = width_effects(trials.effects)
-    if not by_width:
-        return [Section("widths", "What widths do cannot be said yet", (too_thin(trials),))]
-    good = [str(width) for width, effect in by_width if effect.verdict == "helps"]
-    bad = [str(width) for width, effect in by_width if effect.verdict == "hurts"]
-    said = [f"width {_listed(good)} helps"] if good else []
-    said += [f"width {_listed(bad)} hurts"] if bad else []
-    if how_many is not None:
-        said.append(f"the number of widths: {_short(how_many)}")
-    title = "; ".join(said) if good or bad else "No filter width is measurably better than another"
-    shown = widths_picture(by_width, how_many, trials, title)
-    sentences = [_sentence(effect, trials) for _, effect in by_width]
-    sentences += [_sentence(how_many, trials)] if how_many is not None else []
-    return [Section("widths", title[:1].upper() + title[1:], tuple(sentences), pictures=(shown,))]

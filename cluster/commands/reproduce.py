@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _SEEDS, _QUICK_SEEDS = 3, 2
+_WIDE = 200  # a narrow terminal breaks long lines, which is better than cells in pieces
 
 
 def register(app: typer.Typer) -> None:
@@ -86,7 +87,7 @@ def _print(found: Sequence[tuple[Reference, Outcome]]) -> None:
 
     from cluster import reproduce as work
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(highlight=False, width=_WIDE)
     table = Table(box=None, pad_edge=False)
     for name in ("network", "metric", "published", "ours", "how", "seeds", "s a seed"):
         table.add_column(name, justify="left" if name in ("network", "how") else "right")

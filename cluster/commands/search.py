@@ -79,6 +79,23 @@ def tune(
         float,
         typer.Option(help="One trial in so many goes on at a rung.", rich_help_panel=_SEARCH),
     ] = 3,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="An earlier run whose results the search starts from. Repeatable.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    pack: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto|off",
+            help="Trials that train as one model, where they differ in rates and penalties only; "
+            "auto: where that is known to be faster.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = "auto",
     time_budget: Annotated[
         float | None,
         typer.Option(
@@ -128,8 +145,9 @@ def tune(
         gpus=gpus,
         grace_period=grace_period,
         reduction_factor=reduction_factor,
+        warm_start=tuple(warm_start or ()),
     )
-    _run(request, name, storage, address, json, max_concurrent, time_budget)
+    _run(request, name, storage, address, json, max_concurrent, time_budget, pack=pack)
 
 
 def train(
@@ -263,14 +281,17 @@ def _run(
     max_concurrent: int | None,
     time_budget: float | None,
     workers: int = 1,
+    pack: str = "off",
 ) -> None:
     from cluster.data_parallel import run_data_parallel
+    from cluster.packing import check_pack
     from cluster.present import print_search
     from cluster.runs import check_name
     from cluster.search import run_search
     from data.storage import Storage
 
     request = request.checked()
+    check_pack(request, pack)
     storage = Storage(root) / check_name(name or request.default_name())
     result: SearchResult
     if workers > 1:
@@ -281,6 +302,7 @@ def _run(
             storage,
             address=address,
             max_concurrent=max_concurrent,
+            pack=pack,
             time_budget=time_budget,
             quiet=as_json,
         )

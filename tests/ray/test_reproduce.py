@@ -54,7 +54,7 @@ def test_ours_stand_beside_the_published_and_missing_data_are_named(
     text = (tmp_path / "reproduce.md").read_text()
     assert text == table_markdown(found)
     assert f"| 0.8 | {here.mean:.4f} ± {here.interval:.4f} |" in text
-    assert "- gone, as published: " in text
+    assert "- gone (as published): " in text
 
 
 def test_the_same_again_trains_nothing(tmp_path: Path, ratings_csv: Path) -> None:

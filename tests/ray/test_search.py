@@ -77,6 +77,36 @@ def test_the_best_folder_holds_the_best_trials_best_epoch(
     assert model.validate()["val_rmse"] == best["val_rmse"]
 
 
+def test_a_warm_start_tries_the_earlier_best_after_the_default_and_resumes(
+    finished: tuple[Path, SearchRequest], ratings_csv: Path, tmp_path: Path
+) -> None:
+    folder, request = finished
+    best = next(t for t in open_run(str(folder), "").ledger.ranked() if t.params)
+    warm = request_for(ratings_csv, warm_start=(str(folder),), searcher="tpe", num_samples=2)
+    result = run(tmp_path / "warm", warm)
+    assert [t.config for t in result.ledger] == [request.config({}).to_dict(), best.config]
+    more = run(tmp_path / "warm", dataclasses.replace(warm, num_samples=3))
+    assert [t.config for t in more.ledger][:2] == [t.config for t in result.ledger]
+    assert open_run(str(tmp_path / "warm"), "").request.warm_start == (str(folder),)
+
+
+def test_packed_trials_have_the_table_of_single_ones_also_resumed_without_packs(
+    ratings_csv: Path, tmp_path: Path
+) -> None:
+    settings = {"epochs": 4, "batch_size": 64, "num_factors": 4}
+    request = request_for(ratings_csv, spaces=("l2",), settings=settings, num_samples=8)
+    run(tmp_path / "single", request)
+    run(tmp_path / "packed", dataclasses.replace(request, num_samples=5), pack="3")
+    run(tmp_path / "packed", request, pack="auto")
+    one, other = (without_times(tmp_path / name) for name in ("single", "packed"))
+    assert set(one["status"]) == {"finished", "stopped"}
+    pd.testing.assert_frame_equal(one, other, rtol=1e-3)
+    for index in range(8):
+        folders = [tmp_path / name / "trials" / f"{index:05d}" for name in ("single", "packed")]
+        kinds = [sorted(p.name.split(".")[0] for p in folder.iterdir()) for folder in folders]
+        assert kinds[0] == kinds[1] == ["best", "events", "last"]
+
+
 def test_the_projector_shows_the_best_models_films_and_users(
     finished: tuple[Path, SearchRequest],
 ) -> None:

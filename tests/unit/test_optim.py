@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -125,3 +127,33 @@ def test_sgd_has_the_configured_momentum() -> None:
         weight.grad = torch.ones(1)
         optimizer.step()
     assert weight.item() == pytest.approx(-0.1 - 0.1 * 1.5)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimiser_steps_as_pytorchs_own(name: str) -> None:
+    classes = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}
+    weights = [torch.nn.Parameter(torch.linspace(-1, 1, 5)) for _ in range(2)]
+    more = {"momentum": 0.9} if name == "sgd" else {}
+    theirs = classes[name]([weights[1]], lr=0.1, fused=True, **more)
+    ours = build_optimizer([{"params": [weights[0]]}], config(optimizer=name))
+    for number in range(3):
+        for weight, optimizer in zip(weights, (ours, theirs), strict=True):
+            optimizer.zero_grad()
+            (weight.square().sum() * (number + 1)).backward()
+            optimizer.step()
+        assert torch.equal(*weights)
+    states = [optimizer.state_dict()["state"][0] for optimizer in (ours, theirs)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+
+
+def test_training_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys, torch; from trainables.optim import OPTIMIZERS, TrainingConfig\n"
+        "from trainables.optim import build_optimizer\n"
+        "for name in OPTIMIZERS:\n"
+        "    w = torch.nn.Parameter(torch.ones(3))\n"
+        "    o = build_optimizer([{'params': [w]}], TrainingConfig.create({'optimizer': name}))\n"
+        "    o.zero_grad(); w.sum().backward(); o.step(); o.load_state_dict(o.state_dict())\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -38,6 +38,17 @@ def test_off_a_terminal_a_line_says_how_far_and_how_good(
     assert "1 under way" in line
 
 
+def test_the_first_epoch_is_shown_at_once_and_the_next_when_it_is_time(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress(5)
+    progress.update(ledger)
+    ledger.result(2, {"epoch": 2, "val": 0.1})
+    progress.update(ledger)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "best val 0.4000" in line
+
+
 def test_a_metric_that_says_nothing_is_left_out(
     ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

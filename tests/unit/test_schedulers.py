@@ -27,7 +27,7 @@ from cluster.schedulers import (
 from data.storage import Storage
 from search_spaces import get_space
 from trainables import get_learner
-from trainables.base import INDEX
+from trainables.base import INDEX, member_configs, pack_config
 
 MAX_T = 9
 Curves = list[list[float]]
@@ -472,3 +472,68 @@ def test_what_pbt_perturbs_stays_within_the_fields_ranges(build: Build, space: s
     config_class.create(explored)
     for draw in names.values():
         assert isinstance(draw(), float)
+
+
+class PackController(FakeController):
+    """The same with packs: members go on together, and those of a pack that was cut start anew."""
+
+    def __init__(
+        self, scheduler: TrialScheduler, table: Curves, workers: int, seed: int, size: int
+    ) -> None:
+        super().__init__(scheduler, [], workers, seed)
+        self.table = table
+        order = self.rng.permutation(len(table))
+        parts = np.split(order, range(size, len(order), size))
+        self.trials = [
+            FakePack(pack_config([{INDEX: int(i)} for i in sorted(part)])) for part in parts
+        ]
+        self.epochs = [0] * len(table)
+        for trial in self.trials:
+            scheduler.on_trial_add(self, trial)
+
+    def _end(self, trial: FakeTrial) -> None:
+        trial.status = "TERMINATED"
+        # Members that a smaller pack was cut from ended where they were, too.
+        self.ended |= {i: self.epochs[i] for i in trial.members}  # type: ignore[attr-defined]
+
+    def _advance(self, trial: FakeTrial) -> None:
+        going = [config[INDEX] for config in member_configs(trial.config)]
+        # A member may be behind the others, as after a crash between their states.
+        behind = [i for i in going if self.epochs[i] == min(self.epochs[j] for j in going)]
+        if not self.epochs[going[0]] and len(behind) > 1:
+            behind = behind[: int(self.rng.integers(1, len(behind) + 1))]
+        reports = []
+        for i in behind:
+            self.epochs[i] += 1
+        for i in going:
+            if self.epochs[i]:
+                value = self.table[i][self.epochs[i] - 1]
+                done = self.epochs[i] == MAX_T
+                reports.append({INDEX: i, "epoch": self.epochs[i], "val": value, "done": done})
+        even = len({self.epochs[i] for i in going}) == 1
+        result = {"members": reports, "even": even}
+        over = even and self.epochs[going[0]] == MAX_T
+        if over or self.scheduler.on_trial_result(self, trial, result) == TrialScheduler.STOP:
+            self.scheduler.on_trial_complete(self, trial, result)
+            self._end(trial)
+
+
+@dataclass(eq=False)
+class FakePack(FakeTrial):
+    members: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.members = [config[INDEX] for config in member_configs(self.config)]
+
+    def set_config(self, config: dict[str, Any]) -> None:
+        self.config = config
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 20])
+@pytest.mark.parametrize("seed", range(3))
+def test_packs_decide_as_single_trials_do(ledger: Ledger, seed: int, size: int) -> None:
+    table = [values + [0.0] * (MAX_T - len(values)) for values in curves(20, seed)]
+    expected = reference(table, rung_levels(MAX_T, 1, 3.0), 3.0, "min")
+    for workers in (1, 3):
+        scheduler = OrderedASHA(ledger, halving())
+        assert PackController(scheduler, table, workers, seed, size).run() == expected

@@ -16,7 +16,7 @@ from cluster.request import SEARCHERS
 from cluster.searchers import LedgerSearcher, ListProposer, build_proposer
 from data.storage import Storage
 from search_spaces.space import Suggest, Trial
-from trainables.base import INDEX
+from trainables.base import INDEX, member_configs
 
 DEFAULT = {"x": 0.9, "y": 0.9, "a": 1, "b": "p"}
 
@@ -319,3 +319,46 @@ def test_tpe_spreads_out_while_trials_run(tmp_path: Path) -> None:
     batch = [search.suggest() for _ in range(8)]
     points = {(c["x"], c["y"]) for c in batch if c}
     assert len(points) == 8
+
+
+def drawn(search: Search) -> list[list[int]]:
+    """The packs that a search hands out, by the trials' indexes."""
+    packs = []
+    while isinstance(config := search.searcher.suggest("id"), dict):
+        packs.append([each[INDEX] for each in member_configs(config)])
+    return packs
+
+
+def test_packs_hold_what_belongs_together_and_every_trial_once(tmp_path: Path) -> None:
+    search = Search(tmp_path, suggest=branching, num_samples=15)
+    search.searcher.pack_size = 4
+    search.searcher.pack_key = lambda config: str(config["a"])
+    packs = drawn(search)
+    assert sorted(i for pack in packs for i in pack) == list(range(15))
+    assert max(map(len, packs)) > 1
+    for pack in packs:
+        assert len(pack) <= 4
+        assert len({search.ledger.trials[i].config["a"] for i in pack}) == 1
+    single = Search(tmp_path / "single", suggest=branching, num_samples=15)
+    single.run()
+    assert configs(single) == configs(search)
+
+
+def test_what_cannot_be_packed_runs_alone(tmp_path: Path) -> None:
+    search = Search(tmp_path, num_samples=5)
+    search.searcher.pack_size = 3
+    search.searcher.pack_key = lambda config: None
+    assert drawn(search) == [[0], [1], [2], [3], [4]]
+
+
+def test_interrupted_packs_are_formed_anew(tmp_path: Path) -> None:
+    first = Search(tmp_path, num_samples=6)
+    first.searcher.pack_size = 4
+    first.searcher.pack_key = lambda config: "same"
+    config = first.suggest()
+    assert config is not None
+    first.ledger.end(2, FINISHED)
+    again = Search(tmp_path, num_samples=6)
+    again.searcher.pack_size = 4
+    again.searcher.pack_key = lambda config: "same"
+    assert drawn(again) == [[0, 1, 3, 4], [5]]

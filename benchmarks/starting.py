@@ -1,0 +1,106 @@
+"""From start to the first epoch, and memory with two trials at a time, beside Ray Tune's defaults.
+
+python -m benchmarks.starting --repeats 3
+
+A search of four trials of one epoch on 2,000 generated ratings, in fresh processes, in turns. The
+first epoch is there when a trial's result is in the run's files; looked for ten times a second.
+Memory is the largest sum of PSS over all processes, Ray's own among them. The time of the
+processor, of the whole tree until then, is shown as well: on a busy machine it is the fairer one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.table import Table
+
+from benchmarks.harness import (
+    CONSOLE,
+    Contestant,
+    Run,
+    pairwise,
+    run,
+    save,
+    scratch,
+    spread,
+    verdict,
+)
+from benchmarks.memory_growth import MemoryWatch
+from benchmarks.problem import prepare
+from benchmarks.ratings_search import RAY_TUNE, RAYSWEEP
+
+_ARGUMENTS = ("--trials", "4", "--concurrency", "2")
+_RESULTS = {RAYSWEEP.name: "run/ledger.jsonl", RAY_TUNE.name: "ray_results/*/*/result.json"}
+_FIGURES = {"first_epoch_s": "s", "first_epoch_processor_s": "s of processor", "memory_mib": "MiB"}
+_GOAL = 0.5
+
+
+class Watch:
+    """Waits for the first epoch, and follows the memory.
+
+    Attributes:
+        figures: by the names of `_FIGURES`, once they are known.
+    """
+
+    def __init__(self, results: str) -> None:
+        self.figures: dict[str, float] = {}
+        self._results, self._memory = results, MemoryWatch()
+        self._seen: dict[int, float] = {}
+        self._looked = 0.0
+
+    def __call__(self, process: psutil.Process) -> None:
+        """Looks once."""
+        for each in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                self._seen[each.pid] = sum(each.cpu_times()[:2])
+        folder = process.cmdline()[3:4]  # Nothing yet in the first moments of a process.
+        if "first_epoch_s" not in self.figures and folder and self._there(Path(folder[0])):
+            self.figures["first_epoch_s"] = time.time() - process.create_time()
+            self.figures["first_epoch_processor_s"] = sum(self._seen.values())
+        if time.monotonic() - self._looked > 0.5:
+            self._memory(process)
+            self._looked = time.monotonic()
+            self.figures["memory_mib"] = self._memory.peaks()["total_mib"]
+
+    def _there(self, folder: Path) -> bool:
+        return any('_rmse": ' in path.read_text() for path in folder.glob(self._results))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs both in turns and compares."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path, metavar="PATH")
+    options = parser.parse_args(arguments)
+    contestants = [dataclasses.replace(c, arguments=_ARGUMENTS) for c in (RAYSWEEP, RAY_TUNE)]
+    found: dict[str, list[dict[str, float]]] = {c.name: [] for c in contestants}
+    runs: dict[str, list[Run]] = {c.name: [] for c in contestants}
+    with scratch() as folder:
+        prepare(folder, trials=4, epochs=1, tiny=True)
+        for repeat in range(options.repeats):
+            order: list[Contestant] = contestants if repeat % 2 == 0 else contestants[::-1]
+            for contestant in order:
+                watch = Watch(_RESULTS[contestant.name])
+                runs[contestant.name].append(run(contestant, folder, watch, period=0.1))
+                found[contestant.name].append(watch.figures)
+    table = Table("figure", *(c.name for c in contestants), "raysweep takes of it")
+    goals: list[dict[str, Any]] = []
+    for name, unit in _FIGURES.items():
+        ours, theirs = ([f[name] for f in found[c.name]] for c in contestants)
+        ratios = pairwise(ours, theirs)
+        table.add_row(unit, spread(ours, digits=1), spread(theirs, digits=1), spread(ratios))
+        goals.append(verdict(name, statistics.median(ratios), _GOAL))
+    CONSOLE.print(table)
+    save(options.json, {"figures": found, "goals": goals}, runs)
+
+
+if __name__ == "__main__":
+    main()

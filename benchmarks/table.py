@@ -1,0 +1,193 @@
+"""The table: every epoch beside what one would write instead, as ratios of processor time.
+
+    python -m benchmarks.table                    # all rows; make bench
+    python -m benchmarks.table --quick            # fewer rounds and batches; make bench-quick
+    python -m benchmarks.table --rows mf packs    # some
+    python -m benchmarks.table --check            # against the last saved report; make bench-check
+
+All rows train in this process, on one thread, the contestants in turns. Ratios are of processor
+time, ours by theirs, round by round: what else a machine does moves them little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from benchmarks import epochs, sentiment_epoch
+from benchmarks.harness import CONSOLE, facts, spread
+
+_REPORTS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
+_THEME = "epochs"
+# Medians of the same code in two reports of a machine that others kept busy differed by up to a
+# fifth. Rounds are repeated runs, too: where one is farther than that from the median, so may the
+# next report's median be.
+_LEAST_TOLERANCE = 0.25
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        work: what both do.
+        beside: the other contestant.
+        goal: the ratio that it is to stay below; None where none was set.
+        measure: of the number of rounds and of batches (0: all): ratios and final metrics of both.
+    """
+
+    work: str
+    beside: str
+    goal: float | None
+    measure: Callable[[int, int], epochs.Measured]
+
+
+def _text(model: str) -> Callable[[int, int], epochs.Measured]:
+    def measure(rounds: int, batches: int) -> epochs.Measured:
+        records = sentiment_epoch.compare(model, os.environ.get("RAYSWEEP_DATA"), rounds, batches)
+        times, last = {}, {}
+        for name in ("ours", "plain"):
+            own = [record for record in records if record["name"] == name]
+            times[name] = [record["processor_seconds"] for record in own]
+            last[name] = own[-1]["val_accuracy"]
+        return epochs.Measured(times["ours"], times["plain"], last["ours"], last["plain"])
+
+    return measure
+
+
+ROWS = {
+    "cnn": Row("CNN, an epoch", "plain PyTorch", sentiment_epoch.GOALS["cnn"], _text("cnn")),
+    "multi_width": Row(
+        "multi-width CNN, an epoch",
+        "plain PyTorch",
+        sentiment_epoch.GOALS["multi_width"],
+        _text("multi_width"),
+    ),
+    "lstm": Row("LSTM, an epoch", "plain PyTorch", sentiment_epoch.GOALS["lstm"], _text("lstm")),
+    "mf": Row("matrix factorisation, an epoch", "plain PyTorch", 0.5, epochs.factorisation),
+    "surprise": Row("matrix factorisation, an epoch", "Surprise's SVD", None, epochs.surprise),
+    "shards": Row("head from shards, an epoch", "DataLoader", 1 / 1.5, epochs.head_from_shards),
+    "memory": Row("head from shards, an epoch", "head in memory", 1.2, epochs.head_in_memory),
+    "packs": Row("8 small factorisations packed", "one by one", 0.8, epochs.packed_factorisations),
+    "head_packs": Row("8 small heads packed", "one by one", 0.8, epochs.packed_heads),
+}
+
+
+def run(names: Sequence[str], rounds: int, batches: int) -> dict[str, Any]:
+    """Measures rows; returns their records by name."""
+    records = {}
+    for name in names:
+        row = ROWS[name]
+        found = row.measure(rounds, batches)
+        ratios = [a / b for a, b in zip(found.ours, found.theirs, strict=True)]
+        ratio = statistics.median(ratios)
+        widest = max(abs(one / ratio - 1) for one in ratios)
+        records[name] = {
+            "work": row.work,
+            "beside": row.beside,
+            "goal": row.goal,
+            "ratio": ratio,
+            "tolerance": max(_LEAST_TOLERANCE, widest),
+            "ratios": ratios,
+            "processor_seconds": {"ours": found.ours, "theirs": found.theirs},
+            "metric": {"ours": found.metric, "theirs": found.other_metric},
+        }
+        CONSOLE.print(f"{row.work} beside {row.beside}: {spread(ratios)}", style="dim")
+    return records
+
+
+def show(records: dict[str, Any]) -> None:
+    """Prints the table."""
+    table = Table("work", "beside", "ratio", "goal", "", "metric, ours and theirs")
+    for record in records.values():
+        goal = record["goal"]
+        met = "" if goal is None else "met" if record["ratio"] <= goal else "missed"
+        metric = record["metric"]
+        table.add_row(
+            record["work"],
+            record["beside"],
+            spread(record["ratios"]),
+            "" if goal is None else f"≤ {goal:.2f}",
+            met,
+            f"{metric['ours']:.4f}  {metric['theirs']:.4f}",
+        )
+    CONSOLE.print(table)
+
+
+def check(records: dict[str, Any], report: dict[str, Any]) -> list[str]:
+    """What became slower than in a saved report, by more than both reports' tolerance."""
+    worse = []
+    for name, record in records.items():
+        if name not in report["rows"]:
+            continue
+        before = report["rows"][name]
+        limit = before["ratio"] * (1 + max(before["tolerance"], record["tolerance"]))
+        if record["ratio"] > limit:
+            worse.append(
+                f"{record['work']} beside {record['beside']}: {record['ratio']:.2f}, and "
+                f"{before['ratio']:.2f} before, at most {limit:.2f}"
+            )
+    return worse
+
+
+def last_report(kind: str) -> Path | None:
+    """The newest saved report of a kind, `full` or `quick`."""
+    found = [
+        p for p in _REPORTS.glob(f"{_THEME}-*.json") if json.loads(p.read_text())["kind"] == kind
+    ]
+    return max(found, key=lambda p: json.loads(p.read_text())["time"], default=None)
+
+
+def _path(record: dict[str, Any]) -> Path:
+    cpu = re.sub(r"\W+", "-", record["cpu"].lower()).strip("-")
+    day = record["time"].partition("T")[0]
+    return _REPORTS / f"{_THEME}-{cpu}-{record['kind']}-{day}.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures, prints, and saves or compares."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", nargs="+", choices=sorted(ROWS), default=list(ROWS))
+    parser.add_argument("--quick", action="store_true", help="3 rounds, 30 batches of text")
+    parser.add_argument("--rounds", type=int, help="5 by default")
+    parser.add_argument("--save", action="store_true", help="as a report in docs/benchmarks")
+    parser.add_argument("--check", action="store_true", help="against the last report")
+    options = parser.parse_args(arguments)
+    rounds = options.rounds or (3 if options.quick else 5)
+    batches = 30 if options.quick else 0
+    torch.set_num_threads(1)
+    if "surprise" in options.rows and not epochs.RIVALS.exists():
+        CONSOLE.print("Surprise is left out: `make rivals` installs it")
+        options.rows = [name for name in options.rows if name != "surprise"]
+    kind = "quick" if options.quick else "full"
+    records = run(options.rows, rounds, batches)
+    show(records)
+    report = {**facts(), "kind": kind, "rounds": rounds, "batches": batches, "rows": records}
+    before = last_report(kind) if options.check else None
+    if options.check and before is None:
+        sys.exit(f"no {kind} report in {_REPORTS}; make one with --save")
+    worse = check(records, json.loads(before.read_text())) if before else []
+    for line in worse:
+        CONSOLE.print(f"[red]slower[/]: {line}")
+    if before:
+        CONSOLE.print(f"{len(worse)} of {len(records)} rows are slower than in {before.name}")
+    if options.save:
+        _REPORTS.mkdir(parents=True, exist_ok=True)
+        _path(report).write_text(json.dumps(report, indent=1) + "\n")
+        CONSOLE.print(f"written to {_path(report)}")
+    sys.exit(1 if worse else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Models that train as one are the models that each would have become alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainables import LEARNERS, get_learner
+from trainables.image_head import ImageHead
+from trainables.learner import Dataset, Learner, TrainingDivergedError
+from trainables.matrix_factorization import MatrixFactorization
+from trainables.pack import Pack, pack_key
+
+# For each family that packs: what all share, and what each has of its own.
+CASES: dict[str, list[tuple[dict[str, Any], list[dict[str, Any]]]]] = {
+    "image_head": [
+        (
+            {"batch_size": 32, "hidden_sizes": "16,8"},
+            [
+                {},
+                {"dense_l2": 0.01, "input_dropout": 0.0},
+                {"dense_dropout": (0.0, 0.3), "learning_rate": 0.01},
+                {"dense_dropout": 0.0, "label_smoothing": 0.2, "input_dropout": 0.6},
+            ],
+        ),
+        (
+            {"batch_size": 479, "input_batchnorm": False, "dense_batchnorm": True}
+            | {"image_size": True, "pooling": "mean", "optimizer": "sgd"},
+            [{"input_dropout": 0.0}, {"input_dropout": 0.0, "dense_l2": 0.1}],
+        ),
+        (
+            {"input_batchnorm": True, "hidden_sizes": "", "dense_dropout": 0.0},
+            [{"learning_rate": 0.1}, {"label_smoothing": 0.5}],
+        ),
+    ],
+    "matrix_factorization": [
+        ({"batch_size": 64}, [{}, {"embedding_l2": 0.0}, {"bias_l2": 0.5, "learning_rate": 0.1}]),
+        (
+            {"batch_size": 64, "l2_on": "table", "biases": False, "optimizer": "adagrad"},
+            [{"embedding_l2": 0.0}, {"embedding_l2": 1e-3}],
+        ),
+    ],
+}
+
+
+def learners(
+    family: type[Learner[Any]], dataset: Dataset, shared: dict[str, Any], own: list[dict[str, Any]]
+) -> list[Learner[Any]]:
+    configs = [family.config_class.create({"epochs": 4, **shared, **each}) for each in own]
+    assert len({pack_key(family, config) for config in configs}) == 1
+    return [family(config, dataset.arrays) for config in configs]
+
+
+def flat(state: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(state, dict):
+        return {path: state}
+    return {k: v for key, one in state.items() for k, v in flat(one, f"{path}/{key}").items()}
+
+
+def assert_alike(packed: Learner[Any], alone: Learner[Any]) -> None:
+    one, other = flat(packed.state_dict()), flat(alone.state_dict())
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-3, atol=2e-5, msg=name)
+
+
+@pytest.mark.parametrize("family", [n for n in LEARNERS if get_learner(n).packed_fields])
+def test_packed_models_are_those_trained_alone(family: str, request: Any) -> None:
+    """Curves, weights and optimisers' states, also when the pack loses a member half-way."""
+    learner = get_learner(family)
+    dataset = request.getfixturevalue(
+        "heads_dataset" if family == "image_head" else "ratings_dataset"
+    )
+    for shared, own in CASES[family]:
+        packed, alone = (learners(learner, dataset, shared, own) for _ in range(2))
+        pack = Pack(packed)
+        for epoch in range(4):
+            if epoch == 2:
+                alone.pop(), packed.pop()
+                pack = Pack(packed)
+            for mine, theirs in zip(pack.run_epoch(), alone, strict=True):
+                assert mine == pytest.approx(theirs.run_epoch(), rel=1e-4, abs=1e-5)
+        for mine, theirs in zip(packed, alone, strict=True):
+            assert_alike(mine, theirs)
+
+
+@pytest.fixture(scope="module")
+def heads_dataset(features_folder: Path) -> Dataset:
+    return ImageHead.load_data(ImageHead.data_class.create({"dataset": str(features_folder)}))
+
+
+def test_a_packed_model_goes_on_alone_and_back(ratings_dataset: Dataset) -> None:
+    """What is saved from a pack is a learner's whole state."""
+    own: list[dict[str, Any]] = [{}, {"learning_rate": 0.05}]
+    make = lambda: learners(MatrixFactorization, ratings_dataset, {}, own)  # noqa: E731
+    packed, alone = make(), make()
+    Pack(packed).run_epoch()
+    again = make()
+    for learner, other in zip(again, packed, strict=True):
+        learner.load_state_dict(copy.deepcopy(other.state_dict()))
+        learner.run_epoch()
+    Pack(again).run_epoch()
+    for learner, other in zip(again, alone, strict=True):
+        for _ in range(3):
+            other.run_epoch()
+        assert_alike(learner, other)
+
+
+def test_one_that_diverges_leaves_the_others_alone(ratings_dataset: Dataset) -> None:
+    wild = {"optimizer": "sgd", "schedule": "constant", "batch_size": 64, "epochs": 30}
+    own = [{"learning_rate": 10.0}, {"learning_rate": 0.01}]
+    packed, alone = (learners(MatrixFactorization, ratings_dataset, wild, own) for _ in range(2))
+    pack = Pack(packed)
+    failed: Any = None
+    while not isinstance(failed, TrainingDivergedError):
+        failed, fine = pack.run_epoch()
+        assert fine == pytest.approx(alone[1].run_epoch(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "packs"),
+    [
+        (MatrixFactorization, {"embedding_l2": 0.5}, True),
+        (MatrixFactorization, {"num_factors": 3}, False),
+        (MatrixFactorization, {"seed": 1}, False),
+        (ImageHead, {"dense_dropout": 0.1, "dense_l2": 0.0}, True),
+        (ImageHead, {"dense_batchnorm": True}, False),
+        (ImageHead, {"variant_share": 0.5}, False),
+    ],
+)
+def test_only_models_of_one_shape_and_order_of_batches_share_a_pack(
+    family: type[Learner[Any]], fields: dict[str, Any], packs: bool
+) -> None:
+    create: Callable[..., Any] = family.config_class.create
+    one, other = pack_key(family, create({})), pack_key(family, create(fields))
+    assert (one == other) == packs
+
+
+def test_what_cannot_be_stacked_is_never_packed() -> None:
+    config = MatrixFactorization.config_class.create({"implicit_feedback": True})
+    assert pack_key(MatrixFactorization, config) is None
+    sentiment = get_learner("sentiment")
+    assert pack_key(sentiment, sentiment.config_class.create({})) is None
