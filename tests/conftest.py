@@ -7,6 +7,7 @@ import pytest
 _LONGEST_FIRST = ("cluster", "ray", "browser", "unit")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long ones come first, so that both processes end at about the same time."""
     for item in items:
