@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 _LONGEST_FIRST = ("cluster", "ray", "browser", "unit")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+class _ByFile(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        folder, _, _ = nodeid.rpartition("/")
+        return folder if folder == "tests/cluster" else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """With `-n 2`."""
+    return _ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long ones come first, so that both processes end at about the same time."""
-    for item in items:
-        hosts = item.path.parent.name == "cluster"
-        item.add_marker(pytest.mark.xdist_group("hosts" if hosts else str(item.path)))
     items.sort(key=lambda item: _LONGEST_FIRST.index(item.path.parent.name))
