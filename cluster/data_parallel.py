@@ -103,7 +103,7 @@ class _Records:
     def __init__(self, callback: RunCallback, ledger: Ledger, deadline: Deadline) -> None:
         self.callback, self.ledger, self.deadline = callback, ledger, deadline
         config = {**ledger.trials[0].config, INDEX: 0}
-        self._trial = SimpleNamespace(config=config)
+        self._trial = SimpleNamespace(config=config, trial_id="0")
         callback.on_trial_start(0, [], self._trial)
 
     def keep(self, results: list[dict[str, Any]]) -> None:
