@@ -1,4 +1,4 @@
-# make tune | make test | make lint | make bench: each sets up all that it needs first.
+# make tune | make test | make test-hosts | make lint | make bench: each sets up all that it needs first.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,13 +10,17 @@ ifneq ($(SAMPLES),)
 export RAYSWEEP_DATA ?= $(abspath $(SAMPLES))
 endif
 
-.PHONY: tune test lint format bench bench-quick bench-check rivals install clean
+.PHONY: tune test test-hosts lint format bench bench-quick bench-check rivals install clean
 
 tune: $(READY)
 	$(BIN)/raysweep tune matrix_factorization l2 embedding_size --num-samples 40
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
+	$(BIN)/python -m pytest tests/ray tests/browser
+
+test-hosts: $(READY)
+	$(BIN)/python -m pytest tests/cluster
 
 lint: $(READY)
 	$(BIN)/ruff check .
