@@ -1,0 +1,1 @@
+"""A package, so that tests/cluster is not taken for the package cluster."""
