@@ -58,10 +58,10 @@ def finish(process: subprocess.Popen[bytes]) -> None:
     assert process.returncode == 0, errors.decode()
 
 
-def wait_for_lines(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_results(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:
     ledger = folder / "run" / "ledger.jsonl"
     for _ in range(1200):
-        if ledger.exists() and len(ledger.read_bytes().splitlines()) >= count:
+        if ledger.exists() and ledger.read_bytes().count(b'"event": "result"') >= count:
             return
         assert process.poll() is None, "the search ended before the fault"
         time.sleep(0.05)
@@ -114,7 +114,7 @@ def test_a_search_survives_the_death_of_its_workers(
     ratings_csv: Path,
 ) -> None:
     process = start(tmp_path, ratings_csv)
-    wait_for_lines(tmp_path, 6, process)
+    wait_for_results(tmp_path, 6, process)
     kill(process)
     finish(process)
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
@@ -125,7 +125,7 @@ def test_the_command_can_be_killed_twice_and_run_again(
 ) -> None:
     for lines in (4, 16):
         process = start(tmp_path, ratings_csv)
-        wait_for_lines(tmp_path, lines, process)
+        wait_for_results(tmp_path, lines, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     finish(start(tmp_path, ratings_csv))
@@ -136,7 +136,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
     undisturbed: pd.DataFrame, tmp_path: Path, ratings_csv: Path
 ) -> None:
     process = start(tmp_path, ratings_csv)
-    wait_for_lines(tmp_path, 8, process)
+    wait_for_results(tmp_path, 8, process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
