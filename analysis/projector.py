@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,17 +18,23 @@ __all__ = ["remove_projector", "write_projector"]
 
 _CONFIG = "projector_config.pbtxt"
 _BLANK = "(none)"
+_MOST_PIXELS = 8192
 
 
 def write_projector(
-    folder: Path, name: str, vectors: np.ndarray, metadata: Mapping[str, Sequence[str]]
+    folder: Path,
+    name: str,
+    vectors: np.ndarray,
+    metadata: Mapping[str, Sequence[str]],
+    thumbnails: np.ndarray | None = None,
 ) -> None:
     """Adds vectors to a folder, so that `tensorboard --logdir` shows them in its Projector tab.
 
-    Writes `NAME.tensors.tsv`, `NAME.metadata.tsv` and the plugin's `projector_config.pbtxt`; what
-    other names the folder has stays. TensorBoard only looks at folders that hold an event file
-    (or at the logdir itself), so a folder without one gets an empty one. A TensorBoard that runs
-    already shows a new folder by itself, but a new name in a known folder only after a restart.
+    Writes `NAME.tensors.tsv`, `NAME.metadata.tsv`, perhaps `NAME.sprites.png` and the plugin's
+    `projector_config.pbtxt`; what other names the folder has stays. TensorBoard only looks at
+    folders that hold an event file (or at the logdir itself), so a folder without one gets an empty
+    one. A TensorBoard that runs already shows a new folder by itself, but a new name in a known
+    folder only after a restart.
 
     Args:
         folder: a local folder, made if missing. The plugin reads no object stores.
@@ -36,6 +43,8 @@ def write_projector(
         metadata: label columns by their names, n texts each; the first one labels the points.
             Tabs and line breaks become spaces, empty texts `(none)`: the projector drops blank
             lines, and every later label would then belong to the wrong point.
+        thumbnails: pictures of the points, uint8 [n, height, width, 3]; the sheet of all of them
+            has at most 8,192 pixels a side, which is what graphics cards take as one texture.
 
     Raises:
         UserError: the name, a shape or a column's length does not fit, a number is not finite, or
@@ -52,6 +61,10 @@ def write_projector(
     if metadata:
         info.metadata_path = f"{name}.metadata.tsv"
         storage.write(info.metadata_path, _metadata_tsv(metadata))
+    if thumbnails is not None:
+        info.sprite.image_path = f"{name}.sprites.png"
+        info.sprite.single_image_dim.extend((thumbnails.shape[2], thumbnails.shape[1]))
+        storage.write(info.sprite.image_path, _sheet(name, thumbnails))
     others = [e for e in config.embeddings if e.tensor_name != name]
     del config.embeddings[:]
     config.embeddings.extend([*others, info])
@@ -124,6 +137,23 @@ def _metadata_tsv(metadata: Mapping[str, Sequence[str]]) -> str:
 
 def _cell(text: object) -> str:
     return " ".join(str(text).split()) or _BLANK
+
+
+def _sheet(name: str, thumbnails: np.ndarray) -> bytes:
+    """All pictures as one, row by row in a square, as the plugin cuts them out again."""
+    from PIL import Image
+
+    count, height, width, _ = thumbnails.shape
+    side = math.ceil(math.sqrt(count))
+    if side * max(height, width) > _MOST_PIXELS:
+        raise UserError(f"projector {name}: {count} pictures of {width} x {height} pixels are too "
+                        f"large a sheet; give fewer or smaller ones")  # fmt: skip
+    cells = np.zeros((side * side, height, width, 3), np.uint8)
+    cells[:count] = thumbnails
+    rows = cells.reshape(side, side, height, width, 3).swapaxes(1, 2)
+    buffer = io.BytesIO()
+    Image.fromarray(rows.reshape(side * height, side * width, 3)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _make_visible(folder: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from data.errors import UserError, nearest
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from cluster.runs import SavedRun
     from trainables.embedding import Embedding
 
@@ -16,6 +19,9 @@ __all__ = ["best_embedding", "publish_embeddings", "write_projector_files"]
 
 # The projector computes t-SNE on 10,000 points at most, and more of them make it slow to turn.
 MOST_POINTS = 10_000
+MOST_PICTURES, _SIDE = 1_000, 48
+# Where the first pictures have all gone, so have the others; a store would be asked a long time.
+_GIVE_UP = 3
 
 
 def best_embedding(run: SavedRun, name: str | None = None) -> tuple[str, Embedding]:
@@ -43,7 +49,7 @@ def write_projector_files(run: SavedRun) -> None:
     """Writes the best model's embeddings into `best/`, for TensorBoard's projector.
 
     Those of an earlier best model are replaced. Of many points the most important 10,000 are
-    written.
+    written; of things with pictures 1,000, with a thumbnail each if the pictures are at hand.
 
     Raises:
         UserError: the run has no model, or a vector is not finite.
@@ -55,8 +61,36 @@ def write_projector_files(run: SavedRun) -> None:
         return
     with (run.storage / "best").as_folder() as folder:
         for name, embedding in found.items():
-            shown = embedding.first(MOST_POINTS)
-            write_projector(folder, name, shown.vectors, shown.columns)
+            shown = embedding.first(MOST_PICTURES if embedding.pictures else MOST_POINTS)
+            pictures = _thumbnails(shown.pictures)
+            write_projector(folder, name, shown.vectors, shown.columns, pictures)
+
+
+def _thumbnails(paths: Sequence[str]) -> np.ndarray | None:
+    """The pictures, small, uint8 [n, side, side, 3]; None where there are none any more.
+
+    One that cannot be read is left grey.
+    """
+    import numpy as np
+
+    from data.images import BadImage, Resize, decode
+    from data.storage import Storage
+
+    resize, folders = Resize(size=_SIDE, mode="squash", interpolation="box"), dict[str, Storage]()
+    shown = np.full((len(paths), _SIDE, _SIDE, 3), 127, np.uint8)
+    found = 0
+    for number, path in enumerate(paths):
+        folder, _, name = path.rpartition("/")
+        if folder not in folders:
+            folders[folder] = Storage(folder)
+        try:
+            shown[number], _, _ = decode(folders[folder].read(name), resize)
+        except (OSError, BadImage):
+            if not found and number >= _GIVE_UP:
+                return None
+            continue
+        found += 1
+    return shown if found else None
 
 
 def publish_embeddings(run: SavedRun) -> None:

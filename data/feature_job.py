@@ -175,6 +175,7 @@ def open_job(
         feature_shape=backbone.feature_shape,
         classes=images.classes,
         manifest=images.fingerprint,
+        source=images.root,
         request=asked,
     )
     if storage.exists(INDEX):

@@ -16,7 +16,7 @@ from data.errors import UserError
 from data.fingerprints import fingerprint
 from data.storage import Storage
 
-__all__ = ["ALL", "ImageList", "image_names", "list_images", "read_image"]
+__all__ = ["ALL", "ImageList", "image_names", "list_images", "path_of", "read_image"]
 
 ALL = "all"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".jp2"}
@@ -185,3 +185,8 @@ def read_image(storage: Storage, path: str) -> bytes:
         folder, _, name = path.rpartition("/")
         return Storage(folder).read(name)
     return storage.read(path)
+
+
+def path_of(root: str, path: str) -> str:
+    """The whole path or URI of a listed image; for arguments see `ImageList`."""
+    return path if path.startswith("/") or _ADDRESS.match(path) else f"{root}/{path}"

@@ -78,6 +78,7 @@ class ShardIndex:
         weights: as they were asked for: `default`, `random`, or a file.
         weights_hash: of the weights themselves; equal hashes mean equal networks.
         weights_seed: of random weights.
+        source: the folder that `ids` were relative to, by path or URI; it may have moved since.
         preprocessing: image size, `squash` or `crop`, interpolation, mean, std, precision, ….
         augmentation: mirror images (`flip`) and the number of random variants (`augment`), and how
             these may differ.
@@ -106,6 +107,7 @@ class ShardIndex:
     request: Mapping[str, Any] = field(default_factory=dict)
     num_quarantined: int = 0
     weights_seed: int = 0
+    source: str = ""
     format: int = FORMAT
 
     def write(self, storage: Storage) -> None:

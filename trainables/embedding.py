@@ -19,10 +19,12 @@ class Embedding:
         vectors: float32 [n, dim], a copy of the model's.
         columns: texts by what they are, n each, e.g. `word` and `count`. The first column names
             the things and has no text twice.
+        pictures: where each thing's picture was, n paths or URIs; empty where things have none.
     """
 
     vectors: np.ndarray
     columns: Mapping[str, Sequence[str]]
+    pictures: Sequence[str] = ()
 
     @classmethod
     def ranked(
@@ -53,4 +55,4 @@ class Embedding:
     def first(self, num: int) -> Embedding:
         """The most important `num`, or all if there are fewer."""
         columns = {name: column[:num] for name, column in self.columns.items()}
-        return Embedding(self.vectors[:num], columns)
+        return Embedding(self.vectors[:num], columns, self.pictures[:num])

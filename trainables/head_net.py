@@ -135,11 +135,16 @@ class HeadNet(nn.Module):
         Returns:
             float32 [n, num_classes].
         """
+        return self.output(self.last_hidden(features, sizes)).float()
+
+    def last_hidden(self, features: Tensor, sizes: Tensor) -> Tensor:
+        """What the classes' own layer sees, float [n, width]; arguments as in `forward`."""
         rows = self.input(pool(features, self.pooling).float())
         if self.image_size:
             standard = (sizes - self.size_mean) / self.size_std
             rows = torch.cat([rows, standard.to(rows.dtype)], 1)
-        return self.output(self.hidden(rows)).float()
+        hidden: Tensor = self.hidden(rows)
+        return hidden
 
     def split_over(self, parallel: Parallel) -> None:
         """Tells the layers that a batch is in several processes."""

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from data.errors import UserError
+from data.image_lists import path_of
 from trainables.config import Config
+from trainables.embedding import Embedding
 from trainables.head_net import HeadNet, pool
 from trainables.image_config import ImageFeaturesData, ImageHeadConfig
 from trainables.learner import Dataset, Learner
 
 if TYPE_CHECKING:
     from data.feature_stream import FeatureStream
-    from data.image_features import FeatureSet
+    from data.image_features import FeatureSet, ImageFeatures
     from trainables.pack import Pack
 
 __all__ = ["ImageHead"]
@@ -248,6 +250,23 @@ class ImageHead(Learner[ImageHeadConfig]):
         right = float((scores.argmax(1) == labels).double().mean())
         loss = float(nn.functional.cross_entropy(scores.double(), labels))
         return {f"{prefix}_accuracy": right, f"{prefix}_loss": loss}
+
+    @torch.no_grad()
+    def embeddings(self, info: ImageFeatures) -> dict[str, Embedding]:
+        """Validation images as the last layer sees them, with what the head takes them for."""
+        shown, index = info.validation, info.index
+        columns = (self.tensor(each) for each in (shown.features, shown.sizes))
+        parts = zip(*(each.split(_EVALUATE_AT_ONCE) for each in columns), strict=True)
+        vectors = torch.cat([self.model.last_hidden(*part).float() for part in parts])
+        shares = self.model.output(vectors).softmax(1).max(1)
+        texts = {
+            "image": shown.ids,
+            "class": [index.classes[k] for k in shown.labels],
+            "predicted": [index.classes[k] for k in shares.indices],
+            "probability": [f"{share:.3f}" for share in shares.values],
+        }
+        pictures = [path_of(index.source, name) for name in shown.ids] if index.source else []
+        return {"images": Embedding(vectors.cpu().numpy(), texts, pictures)}
 
 
 @torch.no_grad()

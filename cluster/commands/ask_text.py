@@ -77,7 +77,9 @@ def generate(
 
 
 def neighbours(
-    word: Annotated[str, typer.Argument(help="A word, or what the run knows: a film's title.")],
+    word: Annotated[
+        str, typer.Argument(help="A word, or what the run knows: a film's title, an image.")
+    ],
     top: Top = 10,
     vectors: Vectors = None,
     run: OfRun = None,

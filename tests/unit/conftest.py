@@ -133,6 +133,7 @@ def write_features(
         counts={split: images * len(variants) for split, images in splits.items()},
         shards=tuple(shards),
         complete=True,
+        source=str(folder / "images"),
     )
     index.write(storage)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from cluster import cli, embeddings
 from cluster.embeddings import best_embedding, publish_embeddings
@@ -24,6 +26,7 @@ from trainables.learner import Dataset, Learner
 # What each family offers, its main embedding first.
 OFFERED = {
     "char_rnn": ["characters"],
+    "image_head": ["images"],
     "matrix_factorization": ["items", "users"],
     "ratings_net": ["items", "users"],
     "sentiment": ["words"],
@@ -162,6 +165,39 @@ def test_the_projectors_files(films: Any, tmp_path: Path, monkeypatch: Any) -> N
     assert [line.split("\t")[0] for line in lines] == ["title", *found.labels[:10]]
     assert len((tmp_path / "best" / "items.tensors.tsv").read_text().splitlines()) == 10
     assert list((tmp_path / "best").glob("*tfevents*"))
+
+
+def test_images_have_a_thumbnail_each(
+    make_features: Callable[..., Path], tmp_path: Path, monkeypatch: Any
+) -> None:
+    """One that cannot be read is grey; where there are none, the points have labels alone."""
+    folder = make_features(tmp_path / "features", {"train": 60, "valid": 30})
+    model, dataset = trained("image_head", folder, hidden_sizes=(5,))
+    model.model.eval()
+    found = model.embeddings(dataset.info)["images"]
+    assert found.vectors.shape == (len(dataset.info.validation), 5)
+    scores = model.scores(
+        *(torch.from_numpy(dataset.arrays[f"val_{k}"]) for k in ("features", "sizes"))
+    )
+    names = [dataset.info.index.classes[k] for k in scores.argmax(1)]
+    assert found.columns["predicted"] == names
+    run = saved(model, dataset, tmp_path / "run")
+    embeddings.write_projector_files(run)
+    assert "sprite" not in (tmp_path / "run" / CONFIG).read_text()
+    for number, path in enumerate(map(Path, found.pictures[1:])):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (90, 60), (200, 8 * number, 0)).save(path)
+    monkeypatch.setattr(embeddings, "MOST_PICTURES", 7)
+    embeddings.write_projector_files(run)
+    text = (tmp_path / "run" / CONFIG).read_text()
+    assert 'image_path: "images.sprites.png"' in text
+    sheet = np.asarray(Image.open(tmp_path / "run" / "best" / "images.sprites.png"))
+    assert sheet.shape == (3 * 48, 3 * 48, 3), "seven pictures in a square of nine"
+    cells = sheet.reshape(3, 48, 3, 48, 3).swapaxes(1, 2).reshape(9, 48, 48, 3)
+    assert (cells[0] == 127).all()
+    for number in range(6):
+        assert np.abs(cells[1 + number].mean((0, 1)) - (200, 8 * number, 0)).max() < 3
+    assert not cells[7:].any()
 
 
 def test_a_better_model_replaces_the_vectors(films: Any, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.plugins import base_plugin
@@ -74,6 +76,20 @@ def test_a_second_name_keeps_the_first_and_the_same_name_replaces(tmp_path: Path
     assert [e["tensorName"] for e in embeddings] == ["users", "items"]
     np.testing.assert_array_equal(projector.tensor(".", "items"), 2 * VECTORS.ravel())
     np.testing.assert_array_equal(projector.tensor(".", "users"), VECTORS[:2, 0])
+
+
+def test_pictures_are_one_sheet_that_the_plugin_serves(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 6, 8, 3), dtype=np.uint8)
+    write_projector(tmp_path, "items", VECTORS, {"title": TITLES}, pictures)
+    projector = Projector(tmp_path)
+    (info,) = projector.get("/info", run=".").json["embeddings"]
+    assert info["sprite"]["singleImageDim"] == [8, 6], "width and height"
+    answer = projector.get("/sprite_image", run=".", name="items")
+    assert answer.content_type == "image/png"
+    sheet = np.asarray(Image.open(io.BytesIO(answer.data)))
+    np.testing.assert_array_equal(sheet[6:, :8], pictures[2])
+    with pytest.raises(UserError, match="4 pictures of 5000 x 1 pixels"):
+        write_projector(tmp_path, "items", VECTORS, {}, np.zeros((4, 1, 5000, 3), np.uint8))
 
 
 def test_keeps_the_event_file_that_a_trial_has(tmp_path: Path) -> None:
