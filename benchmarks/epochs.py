@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from benchmarks.contestants.textbook import (
     train_epoch,
     validate,
 )
-from benchmarks.harness import scratch
+from benchmarks.harness import RIVALS, scratch
 from data.shards import Rows, Shard, ShardIndex, write_shard
 from data.storage import Storage
 from trainables import get_learner
@@ -34,17 +35,17 @@ from trainables.pack import Pack
 
 __all__ = [
     "EPOCHS_A_ROUND",
-    "RIVALS",
     "Measured",
     "factorisation",
+    "head_beside_datasets",
     "head_from_shards",
     "head_in_memory",
     "packed_factorisations",
     "packed_heads",
+    "rival",
     "surprise",
 ]
 
-RIVALS = Path(__file__).resolve().parent.parent / ".venv-rivals" / "bin" / "python"
 # Epochs of these small models are short: a round has several, so that it says something.
 EPOCHS_A_ROUND = 4
 _PACK = 8
@@ -112,22 +113,24 @@ def surprise(rounds: int, batches: int) -> Measured:
     Its epoch is a compiled loop over ratings one by one, with biases and 64 factors as here.
     """
     del batches
-    found = _rival("surprise_svd", rounds)
-    mine = factorisation(rounds, 0)
-    return Measured(mine.ours, found["seconds"], mine.metric, found["rmse"])
-
-
-def _rival(module: str, rounds: int) -> dict[str, Any]:
-    """What a program of the rivals' environment answers; it gets the problem's tables."""
     with scratch() as folder:
         problem.prepare(folder, trials=1, epochs=1)
-        program = Path(__file__).parent / "contestants" / f"{module}.py"
-        done = subprocess.run(
-            [str(RIVALS), str(program), str(folder), str(rounds), str(EPOCHS_A_ROUND)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        found = rival("surprise_svd", folder, rounds, EPOCHS_A_ROUND)
+    mine = factorisation(rounds, 0)
+    return Measured(mine.ours, found["seconds"], mine.metric, found["metric"])
+
+
+def rival(module: str, folder: Path, *arguments: int) -> dict[str, Any]:
+    """What a program of the rivals' environment answers about a folder.
+
+    Raises:
+        RuntimeError: it failed; the message holds the end of what it said.
+    """
+    program = Path(__file__).parent / "contestants" / f"{module}.py"
+    command = [str(RIVALS), str(program), str(folder), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{module} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
@@ -224,6 +227,30 @@ def head_from_shards(rounds: int, batches: int) -> Measured:
             scores = net(learner.data["val_features"].float())
         right = float((scores.argmax(1) == learner.data["val_labels"]).double().mean())
         return Measured(*times, learner.validate()["val_accuracy"], right)
+
+
+def head_beside_datasets(rounds: int, batches: int) -> Measured:
+    """A head that streams its features, beside Hugging Face's datasets on the same shards.
+
+    Its Parquet reader refuses columns of Arrow's tensor type, so it gets the same numbers as lists.
+    """
+    del batches
+    with scratch() as folder:
+        _write_shards(folder)
+        learner = _head(folder, True, epochs=_epochs(rounds), **_PLAIN_HEAD)
+        config = learner.config
+        fields = {"width": _WIDTH, "hidden": 64, "classes": _CLASSES}
+        fields |= {"batch_size": config.batch_size, "learning_rate": config.learning_rate}
+        (folder / "head.json").write_text(json.dumps(fields))
+        for path in folder.glob("*.parquet"):
+            table = pq.read_table(path, columns=["features", "label"])
+            features = table["features"].combine_chunks().storage
+            lists = pa.table({"features": features, "label": table["label"]})
+            (folder / "lists").mkdir(exist_ok=True)
+            pq.write_table(lists, folder / "lists" / path.name)
+        found = rival("hf_shards", folder, rounds, EPOCHS_A_ROUND)
+        ours, _ = _in_turns(lambda: _train(learner), lambda: None, rounds)
+        return Measured(ours, found["seconds"], learner.validate()["val_accuracy"], found["metric"])
 
 
 def head_in_memory(rounds: int, batches: int) -> Measured:

@@ -25,6 +25,7 @@ from rich.console import Console
 
 __all__ = [
     "CONSOLE",
+    "RIVALS",
     "Contestant",
     "Run",
     "facts",
@@ -39,6 +40,7 @@ __all__ = [
 
 CONSOLE = Console(highlight=False)
 _ROOT = Path(__file__).resolve().parent.parent
+RIVALS = _ROOT / ".venv-rivals" / "bin" / "python"
 _PACKAGES = ("ray", "torch", "optuna", "numpy", "pandas", "pyarrow")
 # A contestant starts with Ray's and Tune's own defaults, whatever this process was told.
 _FOREIGN = ("RAY_", "TUNE_", "OMP_", "MKL_")
@@ -56,12 +58,21 @@ class Contestant:
         module: what `python -m` runs; it prints its answer as the last line, in JSON.
         arguments: after the folder of the problem.
         environment: added to what every contestant gets.
+        python: that runs it; another environment's runs the module as a file.
     """
 
     name: str
     module: str
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    python: Path = Path(sys.executable)
+
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        if self.python == Path(sys.executable):
+            return [sys.executable, "-m", self.module]
+        return [str(self.python), str(_ROOT / f"{self.module.replace('.', '/')}.py")]
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ def run(
     """
     with scratch() as folder:
         shutil.copytree(inputs, folder / "p")
-        command = [sys.executable, "-m", contestant.module, str(folder / "p")]
+        command = [*contestant.command, str(folder / "p")]
         output, errors = folder / "out", folder / "err"
         load = os.getloadavg()[0]
         start = time.perf_counter()

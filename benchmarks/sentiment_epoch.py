@@ -14,17 +14,20 @@ clock's: on a machine that others use, it is the fairer one.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import CONSOLE, pairwise, save, spread, verdict
-from trainables.learner import seed_everything
+from benchmarks.epochs import Measured, rival
+from benchmarks.harness import CONSOLE, pairwise, save, scratch, spread, verdict
+from trainables.learner import Dataset, seed_everything
 from trainables.sentiment import Sentiment, first_embedding
 from trainables.sentiment_config import SentimentConfig
 
@@ -159,6 +162,34 @@ def _timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.perf_counter() - wall, time.process_time() - processor, result
 
 
+def _problem(model: str, data_dir: str | None) -> tuple[SentimentConfig, Dataset]:
+    torch.set_num_threads(1)
+    config = SentimentConfig.create({"schedule": "constant", **_FIELDS[model]})
+    vectors = "glove.6B" if config.embedding_source == "glove" else ""
+    dataset = Sentiment.load_data(
+        Sentiment.data_class.create({"data_dir": data_dir, "vectors": vectors})
+    )
+    CONSOLE.print(dataset.description)
+    return config, dataset
+
+
+def beside_keras(model: str, data_dir: str | None, rounds: int, batches: int) -> Measured:
+    """Ours beside Keras 3 on PyTorch, after an epoch of each that is not measured."""
+    config, dataset = _problem(model, data_dir)
+    arrays = dict(dataset.arrays)
+    table = first_embedding(
+        config, {k: _tensor(arrays[k]) for k in ("vocabulary_size", "vectors") if k in arrays}
+    )
+    names = ("train_ids", "train_labels", "val_ids", "val_labels")
+    with scratch() as folder:
+        np.savez(folder / "texts.npz", table=table.numpy(), **{k: arrays[k] for k in names})
+        (folder / "fields.json").write_text(json.dumps(config.to_dict()))
+        found = rival("keras_text", folder, rounds, batches)
+    ours = _Ours(config, arrays, batches)
+    seconds = [_timed(ours.train)[1] for _ in range(rounds + 1)][1:]
+    return Measured(seconds, found["seconds"], ours.accuracy(), found["metric"])
+
+
 def compare(model: str, data_dir: str | None, rounds: int, batches: int) -> list[dict[str, Any]]:
     """Trains both in turns.
 
@@ -172,13 +203,7 @@ def compare(model: str, data_dir: str | None, rounds: int, batches: int) -> list
         one record an epoch: round, name ("ours" or "plain"), seconds, processor_seconds,
         validation_seconds, val_accuracy.
     """
-    torch.set_num_threads(1)
-    config = SentimentConfig.create({"schedule": "constant", **_FIELDS[model]})
-    vectors = "glove.6B" if config.embedding_source == "glove" else ""
-    dataset = Sentiment.load_data(
-        Sentiment.data_class.create({"data_dir": data_dir, "vectors": vectors})
-    )
-    CONSOLE.print(dataset.description)
+    config, dataset = _problem(model, data_dir)
     contestants: dict[str, Any] = {
         "plain": _PlainLoop(config, dict(dataset.arrays), batches),
         "ours": _Ours(config, dict(dataset.arrays), batches),

@@ -26,7 +26,7 @@ import torch
 from rich.table import Table
 
 from benchmarks import epochs, sentiment_epoch
-from benchmarks.harness import CONSOLE, facts, spread
+from benchmarks.harness import CONSOLE, RIVALS, facts, spread
 
 _REPORTS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 _THEME = "epochs"
@@ -66,22 +66,38 @@ def _text(model: str) -> Callable[[int, int], epochs.Measured]:
     return measure
 
 
+def _keras(model: str) -> Callable[[int, int], epochs.Measured]:
+    data_dir = os.environ.get("RAYSWEEP_DATA")
+    return lambda rounds, batches: sentiment_epoch.beside_keras(model, data_dir, rounds, batches)
+
+
+_NAMES = {"cnn": "CNN", "multi_width": "multi-width CNN", "lstm": "LSTM"}
+_TEXTS = {
+    key: Row(f"{_NAMES[model]}, an epoch", beside, sentiment_epoch.GOALS[model], measure(model))
+    for model in _NAMES
+    for key, beside, measure in (
+        (model, "plain PyTorch", _text),
+        (f"{model}_keras", "Keras 3 on PyTorch", _keras),
+    )
+}
 ROWS = {
-    "cnn": Row("CNN, an epoch", "plain PyTorch", sentiment_epoch.GOALS["cnn"], _text("cnn")),
-    "multi_width": Row(
-        "multi-width CNN, an epoch",
-        "plain PyTorch",
-        sentiment_epoch.GOALS["multi_width"],
-        _text("multi_width"),
-    ),
-    "lstm": Row("LSTM, an epoch", "plain PyTorch", sentiment_epoch.GOALS["lstm"], _text("lstm")),
+    **_TEXTS,
     "mf": Row("matrix factorisation, an epoch", "plain PyTorch", 0.5, epochs.factorisation),
     "surprise": Row("matrix factorisation, an epoch", "Surprise's SVD", None, epochs.surprise),
     "shards": Row("head from shards, an epoch", "DataLoader", 1 / 1.5, epochs.head_from_shards),
+    "datasets": Row(
+        "head from shards, an epoch",
+        "Hugging Face datasets",
+        1 / 1.5,
+        epochs.head_beside_datasets,
+    ),
     "memory": Row("head from shards, an epoch", "head in memory", 1.2, epochs.head_in_memory),
     "packs": Row("8 small factorisations packed", "one by one", 0.8, epochs.packed_factorisations),
     "head_packs": Row("8 small heads packed", "one by one", 0.8, epochs.packed_heads),
 }
+
+
+_RIVALS = {"surprise", "datasets", *(f"{model}_keras" for model in _NAMES)}
 
 
 def run(names: Sequence[str], rounds: int, batches: int) -> dict[str, Any]:
@@ -167,9 +183,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds = options.rounds or (3 if options.quick else 5)
     batches = 30 if options.quick else 0
     torch.set_num_threads(1)
-    if "surprise" in options.rows and not epochs.RIVALS.exists():
-        CONSOLE.print("Surprise is left out: `make rivals` installs it")
-        options.rows = [name for name in options.rows if name != "surprise"]
+    if not RIVALS.exists():
+        CONSOLE.print("Surprise, Keras and datasets are left out: `make rivals` installs them")
+        options.rows = [name for name in options.rows if name not in _RIVALS]
     kind = "quick" if options.quick else "full"
     records = run(options.rows, rounds, batches)
     show(records)

@@ -32,7 +32,8 @@ def main() -> None:
         SVD(n_factors=64, n_epochs=epochs, random_state=0).fit(train)
         seconds.append(time.process_time() - start)
     model = SVD(n_factors=64, n_epochs=rounds * epochs, random_state=0).fit(train)
-    print(json.dumps({"seconds": seconds, "rmse": accuracy.rmse(model.test(test), verbose=False)}))
+    rmse = accuracy.rmse(model.test(test), verbose=False)
+    print(json.dumps({"seconds": seconds, "metric": rmse}))
 
 
 if __name__ == "__main__":
