@@ -99,23 +99,25 @@ class _PlainLstm(nn.Module):
         return self.head(states[:, -1])
 
 
-class _PlainLoop:
-    def __init__(self, config: SentimentConfig, arrays: dict[str, Any], batches: int) -> None:
+class PlainLoop:
+    """The loop that a tutorial shows, epoch by epoch."""
+
+    def __init__(
+        self, config: SentimentConfig, arrays: dict[str, Any], table: Tensor, batches: int
+    ) -> None:
         seed_everything(config.seed, 0)
         self.config, self.limit = config, batches
         self.data = {
             name: torch.from_numpy(arrays[name]).long()
             for name in ("train_ids", "train_labels", "val_ids", "val_labels")
         }
-        table = first_embedding(
-            config, {k: _tensor(arrays[k]) for k in ("vocabulary_size", "vectors") if k in arrays}
-        )
         length = arrays["train_ids"].shape[1]
         lstm = config.architecture == "lstm"
         self.model = _PlainLstm(config, table) if lstm else _Plain(config, table, length)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)
 
     def train(self) -> None:
+        """An epoch."""
         self.model.train()
         order = torch.randperm(len(self.data["train_labels"])).split(self.config.batch_size)
         for rows in order[: self.limit or None]:
@@ -126,6 +128,7 @@ class _PlainLoop:
             self.optimizer.step()
 
     def accuracy(self) -> float:
+        """On the validation texts."""
         self.model.eval()
         with torch.inference_mode():
             parts = [self.model(ids).argmax(1) for ids in self.data["val_ids"].split(64)]
@@ -162,7 +165,8 @@ def _timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.perf_counter() - wall, time.process_time() - processor, result
 
 
-def _problem(model: str, data_dir: str | None) -> tuple[SentimentConfig, Dataset]:
+def problem(model: str, data_dir: str | None) -> tuple[SentimentConfig, Dataset, Tensor]:
+    """A network of `GOALS`, its texts, and the first values of its embedding."""
     torch.set_num_threads(1)
     config = SentimentConfig.create({"schedule": "constant", **_FIELDS[model]})
     vectors = "glove.6B" if config.embedding_source == "glove" else ""
@@ -170,16 +174,15 @@ def _problem(model: str, data_dir: str | None) -> tuple[SentimentConfig, Dataset
         Sentiment.data_class.create({"data_dir": data_dir, "vectors": vectors})
     )
     CONSOLE.print(dataset.description)
-    return config, dataset
+    arrays = dataset.arrays
+    known = {k: _tensor(arrays[k]) for k in ("vocabulary_size", "vectors") if k in arrays}
+    return config, dataset, first_embedding(config, known)
 
 
 def beside_keras(model: str, data_dir: str | None, rounds: int, batches: int) -> Measured:
     """Ours beside Keras 3 on PyTorch, after an epoch of each that is not measured."""
-    config, dataset = _problem(model, data_dir)
+    config, dataset, table = problem(model, data_dir)
     arrays = dict(dataset.arrays)
-    table = first_embedding(
-        config, {k: _tensor(arrays[k]) for k in ("vocabulary_size", "vectors") if k in arrays}
-    )
     names = ("train_ids", "train_labels", "val_ids", "val_labels")
     with scratch() as folder:
         np.savez(folder / "texts.npz", table=table.numpy(), **{k: arrays[k] for k in names})
@@ -203,9 +206,9 @@ def compare(model: str, data_dir: str | None, rounds: int, batches: int) -> list
         one record an epoch: round, name ("ours" or "plain"), seconds, processor_seconds,
         validation_seconds, val_accuracy.
     """
-    config, dataset = _problem(model, data_dir)
+    config, dataset, table = problem(model, data_dir)
     contestants: dict[str, Any] = {
-        "plain": _PlainLoop(config, dict(dataset.arrays), batches),
+        "plain": PlainLoop(config, dict(dataset.arrays), table, batches),
         "ours": _Ours(config, dict(dataset.arrays), batches),
     }
     records: list[dict[str, Any]] = []
