@@ -1,6 +1,7 @@
-"""VGG16 features of images: raysweep, the bare network, and the loop that everybody writes.
+"""Features of images: raysweep, the bare network, Ray Data, and the loop that everybody writes.
 
     python -m benchmarks.image_features --data-dir ../shared/data --rounds 3
+    python -m benchmarks.image_features --data-dir ../shared/data --backbone efficientnet_lite0
     python -m benchmarks.image_features --data-dir ../shared/data --memory
 
 Weights are random, as speed does not depend on them. The contestants, each in a fresh process:
@@ -11,6 +12,9 @@ Weights are random, as speed does not depend on them. The contestants, each in a
   channels-last), in one process with a thread a core: no files, no decoding, nothing written.
 - bare, apart: the same with one process of one thread a core. The goal is judged by the faster.
 - loop: `ImageFolder`, `DataLoader` with 2 workers, float32, features kept in a list; from its
+  first batch on.
+- ray data: `read_images`, `map` with torchvision's transforms, `map_batches` with an actor a core,
+  float32, `write_parquet`, as its example "Image batch inference with PyTorch" shows; from its
   first batch on.
 
 Processor time is shown beside the clock's: on a machine that others use, it is the fairer one.
@@ -47,7 +51,7 @@ from benchmarks.harness import (
 from benchmarks.memory_growth import MemoryWatch
 from data.sources import fetch
 
-_BARE, _LOOP, _MEMORY = 0.85, 3.0, 1.10
+_BARE, _LOOP, _RAY_DATA, _MEMORY = 0.90, 2.5, 1.3, 1.10
 _BATCH = 8
 _SIZE = 224
 
@@ -56,21 +60,22 @@ def _contestant(name: str, *arguments: str) -> Contestant:
     return Contestant(name, "benchmarks.image_features", ("--contestant", name, *arguments))
 
 
-def _body(dtype: Any) -> Any:
-    """VGG16 up to its last pooling, without the 120 million weights behind it."""
+def _body(backbone: str, dtype: Any) -> Any:
+    """The network up to its last pooling, without the weights behind it."""
     import torch
-    from torchvision.models.vgg import cfgs, make_layers
 
-    network = make_layers(cfgs["D"]).eval()
+    from data.backbones import load_backbone
+
+    network = load_backbone(backbone, "random").body
     return network.to(dtype).to(memory_format=torch.channels_last)
 
 
-def _ours(folder: Path) -> dict[str, Any]:
+def _ours(backbone: str, folder: Path) -> dict[str, Any]:
     from cluster.feature_run import run_features
     from data.feature_job import FeatureRequest
 
     request = FeatureRequest(
-        images=str(folder / "images"), backbone="vgg16", weights="random", resize="squash"
+        images=str(folder / "images"), backbone=backbone, weights="random", resize="squash"
     )
     result = run_features(request, str(folder / "out"), quiet=True)
     tally = result.tally
@@ -78,11 +83,11 @@ def _ours(folder: Path) -> dict[str, Any]:
     return {**result.to_dict(), "rate": tally.images_per_second, "processor_s": processor}
 
 
-def _bare(threads: int, seconds: float, barrier: Any = None) -> dict[str, float]:
+def _bare(backbone: str, threads: int, seconds: float, barrier: Any = None) -> dict[str, float]:
     import torch
 
     torch.set_num_threads(threads)
-    body = _body(torch.bfloat16)
+    body = _body(backbone, torch.bfloat16)
     images = torch.randn(_BATCH, 3, _SIZE, _SIZE, dtype=torch.bfloat16)
     images = images.to(memory_format=torch.channels_last)
     with torch.inference_mode():
@@ -97,17 +102,18 @@ def _bare(threads: int, seconds: float, barrier: Any = None) -> dict[str, float]
     return {"rate": count / elapsed, "processor_s": (time.process_time() - processor) / count}
 
 
-def _one_of_many(seconds: float, barrier: Any, answers: Any) -> None:
-    answers.put(_bare(1, seconds, barrier))
+def _one_of_many(backbone: str, seconds: float, barrier: Any, answers: Any) -> None:
+    answers.put(_bare(backbone, 1, seconds, barrier))
 
 
-def _apart(seconds: float) -> dict[str, float]:
+def _apart(backbone: str, seconds: float) -> dict[str, float]:
     """One process a core: the sum of their rates, the mean of their processor time."""
     context = multiprocessing.get_context("spawn")
     cores = os.cpu_count() or 1
     barrier, answers = context.Barrier(cores), context.Queue()
     workers = [
-        context.Process(target=_one_of_many, args=(seconds, barrier, answers)) for _ in range(cores)
+        context.Process(target=_one_of_many, args=(backbone, seconds, barrier, answers))
+        for _ in range(cores)
     ]
     for worker in workers:
         worker.start()
@@ -118,22 +124,64 @@ def _apart(seconds: float) -> dict[str, float]:
     return {"rate": sum(each["rate"] for each in every), "processor_s": mean}
 
 
-def _loop(folder: Path) -> dict[str, float]:
-    import torch
-    from torch.utils.data import DataLoader
-    from torchvision import datasets, transforms
+def _transforms() -> Any:
+    from torchvision import transforms
 
     steps = [
-        transforms.Resize((_SIZE, _SIZE)),
         transforms.ToTensor(),
+        transforms.Resize((_SIZE, _SIZE)),
         transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     ]
+    return transforms.Compose(steps)
+
+
+def _preprocess(row: dict[str, Any]) -> dict[str, Any]:
+    return {"image": _transforms()(row["image"]).numpy()}
+
+
+class _Network:
+    def __init__(self, backbone: str) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self.network = _body(backbone, torch.float32).to(memory_format=torch.contiguous_format)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        import numpy as np
+        import torch
+
+        began = time.time()
+        with torch.inference_mode():
+            features = self.network(torch.from_numpy(batch["image"])).numpy()
+        return {"features": features, "began": np.full(len(features), began)}
+
+
+def _ray_data(backbone: str, folder: Path) -> dict[str, float]:
+    import ray
+
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    images = ray.data.read_images(str(folder / "images"), mode="RGB")
+    workers = ray.data.ActorPoolStrategy(size=os.cpu_count())
+    made = images.map(_preprocess).map_batches(
+        _Network, fn_constructor_args=(backbone,), batch_size=32, compute=workers, num_cpus=1
+    )
+    made.write_parquet(str(folder / "out"))
+    end = time.time()
+    began = ray.data.read_parquet(str(folder / "out"), columns=["began"]).to_pandas()["began"]
+    return {"rate": len(began) / (end - began.min()), "processor_s": float("nan")}
+
+
+def _loop(backbone: str, folder: Path) -> dict[str, float]:
+    import torch
+    from torch.utils.data import DataLoader
+    from torchvision import datasets
+
     splits = [
-        datasets.ImageFolder(str(split), transforms.Compose(steps))
+        datasets.ImageFolder(str(split), _transforms())
         for split in sorted((folder / "images").iterdir())
     ]
     loader: Any = DataLoader(torch.utils.data.ConcatDataset(splits), batch_size=32, num_workers=2)
-    network = _body(torch.float32).to(memory_format=torch.contiguous_format)
+    network = _body(backbone, torch.float32).to(memory_format=torch.contiguous_format)
     start, count, features = 0.0, 0, []
     processor = _processor_time()
     with torch.inference_mode():
@@ -154,15 +202,17 @@ def _processor_time() -> float:
     return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)
 
 
-def _contest(name: str, folder: Path, seconds: float) -> None:
+def _contest(name: str, backbone: str, folder: Path, seconds: float) -> None:
     if name == "raysweep":
-        answer = _ours(folder)
+        answer = _ours(backbone, folder)
     elif name == "bare together":
-        answer = dict(_bare(os.cpu_count() or 1, seconds))
+        answer = dict(_bare(backbone, os.cpu_count() or 1, seconds))
     elif name == "bare apart":
-        answer = dict(_apart(seconds))
+        answer = dict(_apart(backbone, seconds))
+    elif name == "ray data":
+        answer = dict(_ray_data(backbone, folder))
     else:
-        answer = dict(_loop(folder))
+        answer = dict(_loop(backbone, folder))
     print(json.dumps(answer))
 
 
@@ -175,9 +225,10 @@ def _copy_images(source: Path, folder: Path, count: int) -> None:
         shutil.copy(path, target)
 
 
-def _speed(folder: Path, rounds: int, seconds: float, path: Path | None) -> None:
-    names = ("raysweep", "bare together", "bare apart", "loop")
-    contestants = [_contestant(name, "--seconds", str(seconds)) for name in names]
+def _speed(folder: Path, backbone: str, rounds: int, seconds: float, path: Path | None) -> None:
+    names = ("raysweep", "bare together", "bare apart", "ray data", "loop")
+    own = ("--seconds", str(seconds), "--backbone", backbone)
+    contestants = [_contestant(name, *own) for name in names]
     runs = in_turns(contestants, folder, rounds)
     rates = {name: [one.answer["rate"] for one in runs[name]] for name in names}
     processor = {name: [one.answer["processor_s"] * 1000 for one in runs[name]] for name in names}
@@ -190,6 +241,7 @@ def _speed(folder: Path, rounds: int, seconds: float, path: Path | None) -> None
     shares = {
         f"{bare}, by raysweep": (pairwise(rates[bare], rates["raysweep"]), 1 / _BARE),
         "loop, by raysweep": (pairwise(rates["loop"], rates["raysweep"]), 1 / _LOOP),
+        "ray data, by raysweep": (pairwise(rates["ray data"], rates["raysweep"]), 1 / _RAY_DATA),
     }
     goals = [
         verdict(name, statistics.median(ratios), goal) for name, (ratios, goal) in shares.items()
@@ -197,7 +249,8 @@ def _speed(folder: Path, rounds: int, seconds: float, path: Path | None) -> None
     last = runs["raysweep"][-1].answer
     per_image = last["bytes"] / sum(last["rows"].values())
     CONSOLE.print(f"raysweep       {per_image / 1000:.1f} KB an image; {last['stages']}")
-    save(path, {"rates": rates, "processor_ms": processor, "goals": goals}, runs)
+    record = {"backbone": backbone, "rates": rates, "processor_ms": processor, "goals": goals}
+    save(path, record, runs)
 
 
 def _memory(source: Path, counts: list[int], path: Path | None) -> None:
@@ -223,6 +276,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--contestant", default="", help=argparse.SUPPRESS)
     parser.add_argument("--data-dir", default=None, help="folder with dogscats")
+    parser.add_argument("--backbone", default="vgg16", help="as for `raysweep features`")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0, help="of the bare network")
@@ -231,7 +285,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None, help="a file for every figure")
     arguments = parser.parse_args()
     if arguments.contestant:
-        _contest(arguments.contestant, arguments.folder, arguments.seconds)
+        _contest(arguments.contestant, arguments.backbone, arguments.folder, arguments.seconds)
         return
     source = fetch("dogscats", data_dir=arguments.data_dir)
     if arguments.memory:
@@ -239,7 +293,8 @@ def main() -> None:
         return
     with scratch() as folder:
         _copy_images(source, folder, arguments.images)
-        _speed(folder, arguments.rounds, arguments.seconds, arguments.json)
+        backbone = arguments.backbone
+        _speed(folder, backbone, arguments.rounds, arguments.seconds, arguments.json)
 
 
 if __name__ == "__main__":
