@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.effects import Effect
 
-__all__ = ["Unit", "effect_sentence"]
+__all__ = ["Unit", "effect_sentence", "effect_title"]
 
 
 class Unit:
@@ -28,6 +28,15 @@ class Unit:
     def text(self, difference: float, *, sign: bool = False) -> str:
         """A difference, with its sign if asked for, e.g. `+0.62`."""
         return f"{self.factor * difference:{'+' if sign else ''}.{self._decimals}f}"
+
+
+def effect_title(effect: Effect) -> str:
+    """Whether a field's values help or hurt, and where, as a title has it."""
+    if effect.verdict == "no measurable difference":
+        return f"{effect.field}: {effect.verdict}"
+    masks = {"helps": effect.helps, "hurts": effect.hurts}
+    said = [word + _where(effect, mask) for word, mask in masks.items() if mask.any()]
+    return f"{effect.field} {' and '.join(said)}"
 
 
 def effect_sentence(effect: Effect, metric: str) -> str:

@@ -21,8 +21,10 @@ FOLDER = Path("docs/findings")
 SEARCHES = {
     "ratings": "matrix_factorization l2 embedding_size --num-samples 200",
     "dropout": "sentiment dropout_placement --num-samples 200 --epochs 5",
-    "widths": "sentiment filter_widths --num-samples 150 --epochs 4",
+    "widths": "sentiment filter_widths --num-samples 100 --epochs 4",
 }
+# The first of these that a report has stands for it.
+_PICTURES = ("placement", "widths", "effect-1")
 
 
 def commands(name: str) -> list[str]:
@@ -36,12 +38,17 @@ def commands(name: str) -> list[str]:
 
 
 def index(names: list[str]) -> str:
-    """A page that links the reports: each one's question, its headline, its commands."""
-    lines = ["# Findings", "", "Made by `python -m benchmarks.findings`.", ""]
+    """A page that links the reports: each one's question, its answer, a picture, its commands."""
+    lines = ["# Findings", "", "Made by `python -m benchmarks.findings` on 2 CPU cores.", ""]
     for name in names:
-        report = (ROOT / FOLDER / name / "report.md").read_text(encoding="utf-8").splitlines()
-        titles = [line.lstrip("# ") for line in report if line.startswith("#")]
-        lines += [f"## {titles[0]}", "", f"{titles[1]}. [Report]({name}/report.md)", "", "```"]
+        folder = ROOT / FOLDER / name
+        report = (folder / "report.md").read_text(encoding="utf-8").splitlines()
+        starts = [number for number, line in enumerate(report) if line.startswith("#")]
+        question, answer = (report[number].lstrip("# ") for number in starts[:2])
+        lines += [f"## {question}", "", f"**{answer}.**", *report[starts[1] + 1 : starts[2]]]
+        pictures = [p for kind in _PICTURES for p in sorted(folder.glob(f"{kind}*.png"))]
+        lines += [f"![{answer}]({name}/{picture.name})" for picture in pictures[:1]]
+        lines += ["", f"[The report]({name}/report.md), made by", "", "```"]
         lines += [*commands(name), "```", ""]
     return "\n".join(lines)
 

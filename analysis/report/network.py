@@ -187,7 +187,7 @@ def widths_picture(
         )
     axes[0].set_xticks(range(len(by_width)), [str(width) for width, _ in by_width])
     axes[0].set_xlabel("width among the filters (words)", fontsize=8.5)
-    axes[0].set_ylabel(f"better than without by ({unit.name})", fontsize=8.5)
+    axes[0].set_ylabel(f"better than without by\n({unit.name})", fontsize=8.5)
     if how_many is not None:
         whole = [k for k, v in enumerate(how_many.grid) if float(v).is_integer()]
         numbers = [int(how_many.grid[k]) for k in whole]

@@ -9,8 +9,9 @@ from analysis.report.network import (
     widths_picture,
 )
 from analysis.report.page import Section
-from analysis.report.sections import field_sentence, listed, too_thin, verdict_words
+from analysis.report.sections import field_sentence, listed, too_thin
 from analysis.report.trials import RunFacts, Trials
+from analysis.sentences import effect_title
 
 __all__ = ["placement", "widths"]
 
@@ -46,7 +47,7 @@ def widths(trials: Trials, facts: RunFacts) -> list[Section]:
     said = [f"width {listed(good)} helps"] if good else []
     said += [f"width {listed(bad)} hurts"] if bad else []
     if how_many is not None:
-        said.append(f"the number of widths: {verdict_words(how_many)}")
+        said.append(effect_title(how_many))
     title = "; ".join(said) if good or bad else "No filter width is measurably better than another"
     shown = widths_picture(by_width, how_many, trials, title)
     sentences = [field_sentence(effect, trials) for _, effect in by_width]

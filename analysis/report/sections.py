@@ -22,7 +22,7 @@ from analysis.report.importance import importance
 from analysis.report.page import Cell, Grid, Section
 from analysis.report.style import number
 from analysis.report.trials import RunFacts, Trials
-from analysis.sentences import Unit, effect_sentence
+from analysis.sentences import Unit, effect_sentence, effect_title
 
 __all__ = [
     "answer",
@@ -34,7 +34,6 @@ __all__ = [
     "ranking",
     "standing",
     "too_thin",
-    "verdict_words",
 ]
 
 _MOST_PANELS = 12
@@ -311,7 +310,7 @@ def fields(trials: Trials) -> Section:
     counts = [sum(e.verdict != _NOTHING for e in trials.effects), len(trials.effects)]
     title = f"Effect of each field: {counts[0]} of {counts[1]} with a measurable one"
     shown = tuple(
-        effect_picture(effect, trials, f"{effect.field}: {verdict_words(effect)}", k)
+        effect_picture(effect, trials, effect_title(effect), k)
         for k, effect in enumerate(trials.effects[:_MOST_PANELS], start=1)
     )
     sentences = tuple(field_sentence(effect, trials) for effect in trials.effects)
@@ -321,11 +320,6 @@ def fields(trials: Trials) -> Section:
         "probability. Ticks: what was tried.",
     )
     return Section("effects", title, sentences, pictures=shown, notes=notes)
-
-
-def verdict_words(effect: Effect) -> str:
-    """An effect's verdict as a title has it."""
-    return {"both": "helps and hurts"}.get(effect.verdict, effect.verdict)
 
 
 def pairs(trials: Trials) -> Section:
