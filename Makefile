@@ -32,10 +32,10 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY) rivals
-	$(BIN)/python -m benchmarks.table
+	$(BIN)/python -m benchmarks.everything
 
 bench-quick: $(READY) rivals
-	$(BIN)/python -m benchmarks.table --quick
+	$(BIN)/python -m benchmarks.everything --quick
 
 bench-check: $(READY) rivals
 	$(BIN)/python -m benchmarks.table --quick --check

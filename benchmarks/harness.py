@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import secrets
 import shutil
 import statistics
@@ -25,12 +26,14 @@ from rich.console import Console
 
 __all__ = [
     "CONSOLE",
+    "REPORTS",
     "RIVALS",
     "Contestant",
     "Run",
     "facts",
     "in_turns",
     "pairwise",
+    "report_path",
     "run",
     "save",
     "scratch",
@@ -40,6 +43,7 @@ __all__ = [
 
 CONSOLE = Console(highlight=False)
 _ROOT = Path(__file__).resolve().parent.parent
+REPORTS = _ROOT / "docs" / "benchmarks"
 RIVALS = _ROOT / ".venv-rivals" / "bin" / "python"
 _PACKAGES = ("ray", "torch", "optuna", "numpy", "pandas", "pyarrow")
 # A contestant starts with Ray's and Tune's own defaults, whatever this process was told.
@@ -231,6 +235,14 @@ def facts() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_average": os.getloadavg(),
     }
+
+
+def report_path(theme: str, kind: str) -> Path:
+    """Where a report is saved: named by theme, processor, kind (`full` or `quick`) and date."""
+    known = facts()
+    cpu = re.sub(r"\W+", "-", known["cpu"].lower()).strip("-")
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    return REPORTS / f"{theme}-{cpu}-{kind}-{known['time'].partition('T')[0]}.json"
 
 
 def save(path: Path | None, record: Mapping[str, Any], runs: Mapping[str, Sequence[Run]]) -> None:

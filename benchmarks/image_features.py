@@ -161,9 +161,10 @@ def _ray_data(backbone: str, folder: Path) -> dict[str, float]:
 
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
     images = ray.data.read_images(str(folder / "images"), mode="RGB")
+    # Half a CPU each: actors that hold all of them leave none to the tasks that read images.
     workers = ray.data.ActorPoolStrategy(size=os.cpu_count())
     made = images.map(_preprocess).map_batches(
-        _Network, fn_constructor_args=(backbone,), batch_size=32, compute=workers, num_cpus=1
+        _Network, fn_constructor_args=(backbone,), batch_size=32, compute=workers, num_cpus=0.5
     )
     made.write_parquet(str(folder / "out"))
     end = time.time()

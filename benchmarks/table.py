@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -26,9 +25,8 @@ import torch
 from rich.table import Table
 
 from benchmarks import epochs, sentiment_epoch
-from benchmarks.harness import CONSOLE, RIVALS, facts, spread
+from benchmarks.harness import CONSOLE, REPORTS, RIVALS, facts, report_path, spread
 
-_REPORTS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 _THEME = "epochs"
 # Medians of the same code in two reports of a machine that others kept busy differed by up to a
 # fifth. Rounds are repeated runs, too: where one is farther than that from the median, so may the
@@ -160,15 +158,9 @@ def check(records: dict[str, Any], report: dict[str, Any]) -> list[str]:
 def last_report(kind: str) -> Path | None:
     """The newest saved report of a kind, `full` or `quick`."""
     found = [
-        p for p in _REPORTS.glob(f"{_THEME}-*.json") if json.loads(p.read_text())["kind"] == kind
+        p for p in REPORTS.glob(f"{_THEME}-*.json") if json.loads(p.read_text())["kind"] == kind
     ]
     return max(found, key=lambda p: json.loads(p.read_text())["time"], default=None)
-
-
-def _path(record: dict[str, Any]) -> Path:
-    cpu = re.sub(r"\W+", "-", record["cpu"].lower()).strip("-")
-    day = record["time"].partition("T")[0]
-    return _REPORTS / f"{_THEME}-{cpu}-{record['kind']}-{day}.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -192,16 +184,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report = {**facts(), "kind": kind, "rounds": rounds, "batches": batches, "rows": records}
     before = last_report(kind) if options.check else None
     if options.check and before is None:
-        sys.exit(f"no {kind} report in {_REPORTS}; make one with --save")
+        sys.exit(f"no {kind} report in {REPORTS}; make one with --save")
     worse = check(records, json.loads(before.read_text())) if before else []
     for line in worse:
         CONSOLE.print(f"[red]slower[/]: {line}")
     if before:
         CONSOLE.print(f"{len(worse)} of {len(records)} rows are slower than in {before.name}")
     if options.save:
-        _REPORTS.mkdir(parents=True, exist_ok=True)
-        _path(report).write_text(json.dumps(report, indent=1) + "\n")
-        CONSOLE.print(f"written to {_path(report)}")
+        path = report_path(_THEME, kind)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+        CONSOLE.print(f"written to {path}")
     sys.exit(1 if worse else 0)
 
 

@@ -22,7 +22,7 @@ from benchmarks.harness import CONSOLE, Contestant, Run, in_turns, save, scratch
 from benchmarks.problem import prepare
 from benchmarks.ratings_search import RAY_TUNE, RAYSWEEP
 
-_GOAL_S = 0.25
+_GOAL_S = 0.15
 
 
 def overheads(short: Sequence[Run], long: Sequence[Run], concurrency: int) -> list[float]:
