@@ -1,13 +1,17 @@
-"""TensorBoard files of a run: each trial's curves, and one HParams row a trial with its best."""
+"""TensorBoard files of a run: each trial's curves and HParams row, and the search's pictures."""
 
 from __future__ import annotations
 
+import io
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TrialWriter"]
+__all__ = ["FIGURES", "TrialWriter", "figure_events"]
+
+FIGURES = "events.out.tfevents.figures"
 
 
 class TrialWriter:
@@ -66,6 +70,28 @@ class TrialWriter:
     def close(self) -> None:
         """Closes the file of a trial that has ended, or is to go on later."""
         self._writer.close()
+
+
+def figure_events(figures: Mapping[str, bytes], step: int) -> bytes:
+    """An event file of pictures, for `FIGURES` in a folder of its own; it replaces an earlier one.
+
+    Args:
+        figures: PNG files by their names in TensorBoard.
+        step: that they are shown at: the number of trials.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    now, buffer = time.time(), io.BytesIO()
+    writer = RecordWriter(buffer)
+    writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+    for name, png in figures.items():
+        width, height = struct.unpack(">II", png[16:24])  # of the header, as PNG defines it
+        image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        writer.write(Event(wall_time=now, step=step, summary=summary).SerializeToString())
+    return buffer.getvalue()
 
 
 def _tag(name: str) -> str:

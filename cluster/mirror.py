@@ -15,8 +15,8 @@ from data.storage import Storage
 __all__ = ["Mirror", "serve"]
 
 _PERIOD_S = 5.0
-# What TensorBoard reads: curves and HParams, and the projector's files.
-_SHOWN = (".tsv", ".pbtxt")
+# What TensorBoard reads: curves, HParams and figures, and the projector's files.
+_SHOWN = (".tsv", ".pbtxt", ".sprites.png")
 
 
 class Mirror:

@@ -145,6 +145,7 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
     if not result.ledger.ranked():
         return []
     from analysis.search_plots import plot_search
+    from analysis.tensorboard import FIGURES, figure_events
 
     table = result.ledger.table()
     columns = [c for c in table.columns if c.startswith("config.") and table[c].nunique() > 1]
@@ -160,7 +161,10 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
 
             plot_effects(effects, request.metric, folder / "effects.png")
             names.append("effects.png")
-    return [*((storage / name).uri for name in names), *_explain(result.as_run(request))]
+    names += _explain(result.as_run(request))
+    figures = {name.removesuffix(".png"): storage.read(name) for name in names}
+    storage.write(FIGURES, figure_events(figures, len(table)))
+    return [(storage / name).uri for name in names]
 
 
 def _explain(run: SavedRun) -> list[str]:
@@ -168,12 +172,11 @@ def _explain(run: SavedRun) -> list[str]:
     from cluster import ask
     from trainables.ratings import RatingsLearner
 
-    pictures: list[str] = []
     # A model may be too small for a picture (two factors have no third component): not an error.
     with contextlib.suppress(UserError):
         if issubclass(run.request.learner, RatingsLearner):
-            pictures.append(ask.draw_factors(run))
-    return pictures
+            return [ask.draw_factors(run).rpartition("/")[2]]
+    return []
 
 
 def print_confirmation(confirmation: Confirmation, *, as_json: bool) -> None:

@@ -52,6 +52,7 @@ def browser() -> Iterator[WebDriver]:
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A search that was interrupted, resumed and extended; and a network that writes."""
+    from cluster.present import print_search
     from cluster.request import SearchRequest
     from cluster.search import run_search
     from cluster.session import ray_session
@@ -68,7 +69,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             searcher="random",
             num_samples=num_samples,
         )
-        run_search(request.checked(), Storage(folder / "films"), quiet=True)
+        request = request.checked()
+        result = run_search(request, Storage(folder / "films"), quiet=True)
+        print_search(request, result, as_json=True)  # draws the search's pictures
 
     def train() -> None:
         request = SearchRequest(

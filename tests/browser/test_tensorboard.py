@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +46,30 @@ def test_the_projector_shows_films_with_their_titles(
         lambda found: len(found) == 30 and all("title" in each for each in found),
     )
     assert {each["title"] for each in points} >= {"Film 3 (1973)", "Film 29 (1999)"}
+
+
+def test_the_searchs_pictures_are_figures(
+    browser: WebDriver, boards: dict[str, str], wait: Callable[..., Any]
+) -> None:
+    browser.get(f"{boards['films']}/#images")
+    browser.refresh()
+    shown = wait(
+        "return [...inside(document.body)].filter((n) => n.tagName === 'IMG' && n.naturalWidth)"
+        ".map((n) => [n.naturalWidth, n.src])",
+        lambda found: sum("blob_key=" in source for _, source in found) >= 2,
+    )
+    figures = {}
+    for width, source in shown:
+        if "blob_key=" in source:
+            key = source.partition("blob_key=")[2].partition("&")[0]
+            _, run, name, step, _ = json.loads(
+                base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))
+            )
+            assert name not in figures, "each once"
+            figures[name] = (run, step)
+            assert width > 300
+    assert set(figures) <= {"search", "effects", "factors"}, "the last ones load when scrolled to"
+    assert set(figures.values()) == {("pictures", 14)}
 
 
 def test_text_samples_are_there(
