@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from data.shards import Shard, read_features
 from data.storage import Storage
 
 __all__ = ["FeatureStream", "StreamBatch"]
+
+# A shard of which less than one row in so many is wanted holds few.
+_FEW = 2
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,12 @@ class FeatureStream:
         groups = self._groups(rng.permutation(len(self.shards)))
         waiting = _Waiting.empty(self.shape)
         with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(self._read, groups[0], wanted, rank, workers)
+            read = partial(self._read, wanted, rank, workers, batch_size)
+            coming = reader.submit(read, groups[0])
             for number in range(len(groups)):
                 group = coming.result()
                 if number + 1 < len(groups):
-                    coming = reader.submit(self._read, groups[number + 1], wanted, rank, workers)
+                    coming = reader.submit(read, groups[number + 1])
                 waiting = waiting.followed_by(group, rng.permutation(len(group.rows)))
                 last = number + 1 == len(groups)
                 start = 0
@@ -98,34 +103,53 @@ class FeatureStream:
             count += len(self.kept[number])
         return groups
 
-    def _read(self, group: list[int], wanted: np.ndarray, rank: int, workers: int) -> _Waiting:
-        """The wanted rows of a group, with the features of this worker's shards."""
+    def _read(
+        self, wanted: np.ndarray, rank: int, workers: int, room: int, group: list[int]
+    ) -> _Waiting:
+        """The wanted rows of a group, with the features of this worker's shards.
+
+        They lie where they were read to: none is copied within memory. Before them there is room
+        for rows that are left of the group before.
+        """
         starts = np.cumsum([0, *map(len, self.kept)])
-        storage = Storage(self.uri)
-        rows, own, features = [], [], []
+        rows, where, read = [], [], []
+        end = room
         for place, number in enumerate(group):
             numbers = np.arange(starts[number], starts[number + 1])
             chosen = wanted[numbers]
             rows.append(numbers[chosen])
-            mine = place % workers == rank
-            own.append(np.full(len(rows[-1]), mine))
-            if mine and chosen.any():
-                values = read_features(storage, self.shards[number], self.shape)
-                features.append(values[self.kept[number][chosen]])
-        shape = (0, *self.shape)
-        values = np.concatenate(features) if features else np.empty(shape, np.float16)
-        here = np.concatenate(own)
-        where = np.where(here, np.cumsum(here) - 1, -1)
-        return _Waiting(np.concatenate(rows), where, values)
+            picked = self.kept[number][chosen]
+            if place % workers != rank or not len(picked):
+                where.append(np.full(len(picked), -1))
+                continue
+            shard = self.shards[number]
+            # Of few rows only those are kept: the others would take more memory than they do.
+            whole = _FEW * len(picked) >= shard.rows
+            where.append(end + (picked if whole else np.arange(len(picked))))
+            read.append((shard, end, None if whole else picked))
+            end += shard.rows if whole else len(picked)
+        values, storage = np.empty((end, *self.shape), np.float16), Storage(self.uri)
+        for shard, start, few in read:
+            if few is None:
+                read_features(storage, shard, values[start : start + shard.rows])
+            else:
+                every = np.empty((shard.rows, *self.shape), np.float16)
+                read_features(storage, shard, every)
+                values[start : start + len(few)] = every[few]
+        return _Waiting(np.concatenate(rows), np.concatenate(where), values, room)
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    """Rows in order: their numbers, where their features are here (-1: nowhere), the features."""
+    """Rows in order: their numbers, where their features are here (-1: nowhere), the features.
+
+    The first `room` of the features are unused.
+    """
 
     rows: np.ndarray
     where: np.ndarray
     features: np.ndarray
+    room: int = 0
 
     @classmethod
     def empty(cls, shape: tuple[int, ...]) -> _Waiting:
@@ -133,23 +157,24 @@ class _Waiting:
         return cls(nothing, nothing, np.empty((0, *shape), np.float16))
 
     def followed_by(self, group: _Waiting, order: np.ndarray) -> _Waiting:
-        moved = np.where(group.where < 0, -1, group.where + len(self.features))
-        features = group.features
-        if len(self.features):
-            features = np.concatenate([self.features, features])
+        """These rows, which are less than a batch, and then a group's; they move into its room."""
+        start = group.room - len(self.features)
+        group.features[start : group.room] = self.features
         return _Waiting(
             np.concatenate([self.rows, group.rows[order]]),
-            np.concatenate([self.where, moved[order]]),
-            features,
+            np.concatenate([np.where(self.where < 0, -1, self.where + start), group.where[order]]),
+            group.features,
         )
 
     def batch(self, start: int, end: int) -> StreamBatch:
+        """Rows from one place to another."""
         where = self.where[start:end]
         places = np.flatnonzero(where >= 0)
         rows = self.rows[start:end][places]
         return StreamBatch(self.features[where[places]], rows, places, len(where))
 
     def rest(self, start: int) -> _Waiting:
+        """What is left from a row on, with these rows' features alone."""
         where = self.where[start:]
         here = where >= 0
         renumbered = np.where(here, np.cumsum(here) - 1, -1)

@@ -293,11 +293,11 @@ def read_shard(
     return rows
 
 
-def read_features(storage: Storage, shard: Shard, shape: tuple[int, ...]) -> np.ndarray:
-    """Reads a shard's features alone, float16 [n, *shape]; raises what `read_shard` does."""
-    rows = _empty(shard.rows, shape)
+def read_features(storage: Storage, shard: Shard, into: np.ndarray) -> None:
+    """Reads a shard's features alone, into float16 [n, *shape]; raises what `read_shard` does."""
+    nothing = np.empty(0, np.int32)
+    rows = Rows(into, nothing, nothing, nothing, [], np.empty(0, np.int16))
     _read_into(rows, 0, storage, shard, others=False)
-    return rows.features
 
 
 def _empty(count: int, shape: tuple[int, ...]) -> Rows:
