@@ -224,12 +224,14 @@ def facts() -> dict[str, Any]:
     models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
     git = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
     commit = subprocess.run(git, cwd=_ROOT, capture_output=True, text=True, check=False)
+    pinned = Path(__file__).with_name("rivals.txt").read_text().split() if RIVALS.exists() else []
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {package: version(package) for package in _PACKAGES},
+        "rivals": dict(line.split("==") for line in pinned),
         "cpu": models[0].partition(":")[2].strip() if models else platform.processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
