@@ -27,6 +27,7 @@ __all__ = ["ImageHead"]
 
 _EVALUATE_AT_ONCE = 1024
 _SETTLE_ROWS = 1024
+_MOST_SHOWN = 10_000
 _NO_HEAD = "start=backbone needs the backbone's own dense layers; add --data backbone_head=true"
 Batch = tuple[Tensor, ...]
 
@@ -253,19 +254,23 @@ class ImageHead(Learner[ImageHeadConfig]):
 
     @torch.no_grad()
     def embeddings(self, info: ImageFeatures) -> dict[str, Embedding]:
-        """Validation images as the last layer sees them, with what the head takes them for."""
+        """Validation images as the last layer sees them, with what the head takes them for.
+
+        Of more than 10,000 the first ones, which are any: features come in a shuffled order.
+        """
         shown, index = info.validation, info.index
-        columns = (self.tensor(each) for each in (shown.features, shown.sizes))
+        labels, names = shown.labels[:_MOST_SHOWN], shown.ids[:_MOST_SHOWN]
+        columns = (self.tensor(each[:_MOST_SHOWN]) for each in (shown.features, shown.sizes))
         parts = zip(*(each.split(_EVALUATE_AT_ONCE) for each in columns), strict=True)
         vectors = torch.cat([self.model.last_hidden(*part).float() for part in parts])
         shares = self.model.output(vectors).softmax(1).max(1)
         texts = {
-            "image": shown.ids,
-            "class": [index.classes[k] for k in shown.labels],
+            "image": names,
+            "class": [index.classes[k] for k in labels],
             "predicted": [index.classes[k] for k in shares.indices],
             "probability": [f"{share:.3f}" for share in shares.values],
         }
-        pictures = [path_of(index.source, name) for name in shown.ids] if index.source else []
+        pictures = [path_of(index.source, name) for name in names] if index.source else []
         return {"images": Embedding(vectors.cpu().numpy(), texts, pictures)}
 
 
