@@ -20,10 +20,11 @@ from trainables.learner import is_better
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FAILED", "FINISHED", "RUNNING", "STOPPED", "Ledger", "TrialRecord"]
+__all__ = ["FAILED", "FINISHED", "RUNNING", "STOPPED", "TRIALS_TABLE", "Ledger", "TrialRecord"]
 
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 _FILE = "ledger.jsonl"
+TRIALS_TABLE = "trials.parquet"
 _UPLOAD_PERIOD_S = 5.0
 _ALWAYS = ("trial", "status", "epochs", "time_total_s", "curve", "error")  # columns of any table
 

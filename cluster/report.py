@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.confirm import CONFIRM
+from cluster.ledger import TRIALS_TABLE
 from cluster.request import read_experiment
 from data.errors import UserError
 from data.storage import Storage
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from cluster.runs import SavedRun
 
 __all__ = ["is_complete", "run_subject", "run_trials", "write_report"]
-
-TRIALS_TABLE = "trials.parquet"
 
 
 def write_report(runs: Sequence[SavedRun], folder: Storage | None = None) -> str:

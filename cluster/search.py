@@ -16,7 +16,7 @@ from typing import Any
 from cluster.callback import Deadline, RunCallback
 from cluster.capacity import require_resources, trial_places
 from cluster.embeddings import publish_embeddings
-from cluster.ledger import Ledger
+from cluster.ledger import TRIALS_TABLE, Ledger
 from cluster.locks import exclusive
 from cluster.packing import pack_size
 from cluster.preflight import check_cluster
@@ -34,8 +34,6 @@ from trainables.learner import Dataset
 from trainables.pack import pack_key
 
 __all__ = ["SearchResult", "publish", "run_search", "stop_on_signal"]
-
-TRIALS_TABLE = "trials.parquet"
 
 
 @dataclass(frozen=True)
