@@ -19,7 +19,7 @@ from cluster.progress import Progress
 from cluster.searchers import LedgerSearcher
 from cluster.session import RETRIES
 from data.storage import Storage
-from trainables.base import INDEX, member_configs, member_reports, trial_folder
+from trainables.trials import INDEX, member_configs, member_reports, trial_folder
 
 __all__ = ["Deadline", "RunCallback"]
 

@@ -20,7 +20,7 @@ from cluster.request import SearchRequest
 from cluster.runs import SavedRun
 from cluster.search import SearchResult, run_search
 from data.errors import UserError
-from trainables.base import BEST, LAST, load_best, trial_folder
+from trainables.trials import BEST, LAST, load_best, trial_folder
 
 __all__ = [
     "CONFIRM",

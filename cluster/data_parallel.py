@@ -27,8 +27,9 @@ from cluster.search import SearchResult, publish, stop_on_signal
 from cluster.session import RETRIES, beside_driver, ray_session
 from data.errors import UserError
 from data.storage import Storage
-from trainables.base import INDEX, LearnerTrainable
+from trainables.base import LearnerTrainable
 from trainables.learner import Dataset, TrainingDivergedError
+from trainables.trials import INDEX
 
 __all__ = ["run_data_parallel"]
 

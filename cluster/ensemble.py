@@ -16,8 +16,8 @@ from cluster.runs import SavedRun
 from data.errors import UserError
 from data.shards import Rows, Shard, ShardIndex, read_shard, write_shard
 from data.storage import Storage
-from trainables.base import load_best, trial_folder
 from trainables.image_head import ImageHead
+from trainables.trials import load_best, trial_folder
 
 __all__ = [
     "Ensemble",

@@ -13,8 +13,8 @@ from cluster.ledger import Ledger
 from cluster.request import EXPERIMENT, SearchRequest, read_experiment
 from data.errors import UserError, nearest
 from data.storage import Storage
-from trainables.base import BEST, load_best
 from trainables.learner import Dataset, Learner
+from trainables.trials import BEST, load_best
 
 __all__ = ["SavedRun", "check_name", "open_run"]
 

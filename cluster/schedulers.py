@@ -27,9 +27,9 @@ from ray.tune.schedulers import (
 from cluster.ledger import FAILED, RUNNING, Ledger
 from cluster.request import changeable
 from search_spaces import Suggest, sample
-from trainables.base import INDEX, member_configs, member_reports, pack_config
 from trainables.config import Config
 from trainables.learner import is_better
+from trainables.trials import INDEX, member_configs, member_reports, pack_config
 
 __all__ = ["OrderedASHA", "SuccessiveHalving", "build_scheduler", "rung_levels"]
 

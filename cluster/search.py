@@ -21,17 +21,19 @@ from cluster.locks import exclusive
 from cluster.packing import pack_size
 from cluster.preflight import check_cluster
 from cluster.progress import Progress
+from cluster.proposers import ListProposer, Proposer, build_proposer
 from cluster.request import SearchRequest, write_experiment
 from cluster.runs import SavedRun
 from cluster.schedulers import build_scheduler
-from cluster.searchers import LedgerSearcher, ListProposer, Proposer, build_proposer
+from cluster.searchers import LedgerSearcher
 from cluster.session import RETRIES, ray_session
 from cluster.warm_start import WarmStart, earlier_results
 from data.errors import UserError
 from data.storage import Storage
-from trainables.base import BEST, LearnerTrainable, PackTrainable, trial_folder
+from trainables.base import LearnerTrainable, PackTrainable
 from trainables.learner import Dataset
 from trainables.pack import pack_key
+from trainables.trials import BEST, trial_folder
 
 __all__ = ["SearchResult", "publish", "run_search", "stop_on_signal"]
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.ledger import FINISHED, STOPPED
+from cluster.proposers import Point, Proposer, TPEProposer
 from cluster.request import EXPERIMENT, SearchRequest, read_experiment
 from cluster.runs import SavedRun, open_run
-from cluster.searchers import Point, Proposer, TPEProposer
 from data.differences import differences
 from data.errors import UserError
 from data.storage import Storage

@@ -21,8 +21,8 @@ from data.image_features import load
 from data.shards import ShardIndex, read_shard, read_split, write_shard
 from data.storage import Storage
 from trainables import checkpoint
-from trainables.base import BEST, trial_folder
 from trainables.image_head import ImageHead
+from trainables.trials import BEST, trial_folder
 
 
 @pytest.fixture

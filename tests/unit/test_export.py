@@ -21,8 +21,8 @@ from cluster.runs import SavedRun
 from data.errors import UserError
 from data.storage import Storage
 from trainables import checkpoint
-from trainables.base import BEST
 from trainables.image_head import ImageHead
+from trainables.trials import BEST
 
 LOAD = """
 import sys, torch

@@ -62,7 +62,7 @@ def test_a_trial_given_up_at_its_first_death_is_suggested_again(tmp_path: Path) 
     from cluster.callback import RunCallback
     from cluster.ledger import FAILED, RUNNING, Ledger
     from data.storage import Storage
-    from trainables.base import INDEX
+    from trainables.trials import INDEX
 
     ledger = Ledger(Storage(tmp_path / "run"), "val", "min")
     record = ledger.add({}, {"x": 1})

@@ -13,18 +13,10 @@ from ray.tune.trainable import trainable as ray_trainable
 
 from data.storage import Storage
 from trainables import checkpoint
-from trainables.base import (
-    BEST,
-    INDEX,
-    LAST,
-    LearnerTrainable,
-    PackTrainable,
-    member_reports,
-    pack_config,
-    trial_folder,
-)
+from trainables.base import LearnerTrainable, PackTrainable
 from trainables.learner import Dataset
 from trainables.matrix_factorization import MatrixFactorization
+from trainables.trials import BEST, INDEX, LAST, member_reports, pack_config, trial_folder
 
 OWN: list[dict[str, Any]] = [{}, {"embedding_l2": 0.5}, {"learning_rate": 0.1, "bias_l2": 0.0}]
 

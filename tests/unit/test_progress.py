@@ -11,7 +11,8 @@ import pytest
 from cluster.callback import Deadline, RunCallback
 from cluster.ledger import FINISHED, Ledger
 from cluster.progress import Progress
-from cluster.searchers import LedgerSearcher, ListProposer
+from cluster.proposers import ListProposer
+from cluster.searchers import LedgerSearcher
 from data.storage import Storage
 
 

@@ -11,11 +11,12 @@ from ray.tune.trainable import trainable as ray_trainable
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from analysis.tensorboard import TrialWriter
-from trainables.base import INDEX, LearnerTrainable
+from trainables.base import LearnerTrainable
 from trainables.char_rnn import CharRNN
 from trainables.learner import Dataset
 from trainables.matrix_factorization import MatrixFactorization
 from trainables.sequences import SequenceConfig
+from trainables.trials import INDEX
 
 
 def start(learner: Any, dataset: Dataset, folder: Path, **fields: Any) -> LearnerTrainable:

@@ -27,7 +27,7 @@ from cluster.schedulers import (
 from data.storage import Storage
 from search_spaces import get_space
 from trainables import get_learner
-from trainables.base import INDEX, member_configs, pack_config
+from trainables.trials import INDEX, member_configs, pack_config
 
 MAX_T = 9
 Curves = list[list[float]]

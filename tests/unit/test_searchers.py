@@ -12,11 +12,12 @@ import pytest
 from optuna.trial import TrialState
 
 from cluster.ledger import FAILED, FINISHED, STOPPED, Ledger
+from cluster.proposers import ListProposer, build_proposer
 from cluster.request import SEARCHERS
-from cluster.searchers import LedgerSearcher, ListProposer, build_proposer
+from cluster.searchers import LedgerSearcher
 from data.storage import Storage
 from search_spaces.space import Suggest, Trial
-from trainables.base import INDEX, member_configs
+from trainables.trials import INDEX, member_configs
 
 DEFAULT = {"x": 0.9, "y": 0.9, "a": 1, "b": "p"}
 

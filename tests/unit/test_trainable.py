@@ -14,9 +14,10 @@ from torch import Tensor
 
 from data.storage import Storage
 from trainables import checkpoint
-from trainables.base import BEST, INDEX, LAST, LearnerTrainable, load_best, trial_folder
+from trainables.base import LearnerTrainable
 from trainables.learner import Dataset, Learner
 from trainables.matrix_factorization import MatrixFactorization
+from trainables.trials import BEST, INDEX, LAST, load_best, trial_folder
 
 METRIC = "val_rmse"
 

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from cluster.ledger import FAILED, FINISHED, STOPPED, Ledger
+from cluster.proposers import build_proposer
 from cluster.request import EXPERIMENT, SearchRequest, write_experiment
-from cluster.searchers import LedgerSearcher, build_proposer
+from cluster.searchers import LedgerSearcher
 from cluster.warm_start import WarmStart, earlier_results, recall
 from data.errors import UserError
 from data.storage import Storage
