@@ -25,6 +25,9 @@ _SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Two processes that would start with every session, and that a trial, whose environment is
+    # another one, could not use.
+    "RAY_prestart_worker_first_driver": "0",
     # The ledger is the run's state; Ray's own snapshots would cost time and never be read.
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -52,6 +53,9 @@ def main() -> None:
     except OSError as error:
         print(f"raysweep: {_explain(error)}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        # At its end Python would look through all of PyTorch's objects once more: half a second.
+        gc.freeze()
 
 
 def _explain(error: OSError) -> str:

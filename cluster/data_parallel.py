@@ -22,9 +22,9 @@ from cluster.ledger import FAILED, RUNNING, Ledger
 from cluster.locks import exclusive
 from cluster.preflight import check_cluster
 from cluster.progress import Progress
-from cluster.request import SearchRequest, write_experiment
+from cluster.request import EXPERIMENT, SearchRequest, write_experiment
 from cluster.search import SearchResult, publish, stop_on_signal
-from cluster.session import RETRIES, beside_driver, ray_session
+from cluster.session import RETRIES, beside_driver, ray_session, ray_started_beside
 from data.errors import UserError
 from data.storage import Storage
 from trainables.base import LearnerTrainable
@@ -65,8 +65,14 @@ def run_data_parallel(
     learner = request.learner
     if learner.splits == "no":
         raise UserError(f"{learner.name} trains in one process only; leave --workers out")
-    with exclusive(storage, f"the run {storage.uri}", "give this one another --name"):
-        dataset = dataset or learner.load_data(learner.data_class.create(request.data))
+
+    def load() -> Dataset:
+        return dataset or learner.load_data(learner.data_class.create(request.data))
+
+    with (
+        exclusive(storage, f"the run {storage.uri}", "give this one another --name"),
+        ray_started_beside(load, address, wanted=not storage.exists(EXPERIMENT)) as dataset,
+    ):
         write_experiment(storage, request, dataset.fingerprint, dataset.description)
         ledger = Ledger(storage, request.metric, request.mode)
         if not len(ledger):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cluster.callback import Deadline, RunCallback
-from cluster.capacity import require_resources, trial_places
+from cluster.capacity import require_resources
 from cluster.embeddings import publish_embeddings
 from cluster.ledger import TRIALS_TABLE, Ledger
 from cluster.locks import exclusive
@@ -22,18 +19,18 @@ from cluster.packing import pack_size
 from cluster.preflight import check_cluster
 from cluster.progress import Progress
 from cluster.proposers import ListProposer, Proposer, build_proposer
-from cluster.request import SearchRequest, write_experiment
+from cluster.request import EXPERIMENT, SearchRequest, write_experiment
 from cluster.runs import SavedRun
-from cluster.schedulers import build_scheduler
-from cluster.searchers import LedgerSearcher
-from cluster.session import RETRIES, ray_session
+from cluster.session import ray_session, ray_started_beside
 from cluster.warm_start import WarmStart, earlier_results
 from data.errors import UserError
 from data.storage import Storage
-from trainables.base import LearnerTrainable, PackTrainable
 from trainables.learner import Dataset
 from trainables.pack import pack_key
 from trainables.trials import BEST, trial_folder
+
+if TYPE_CHECKING:
+    from cluster.callback import Deadline
 
 __all__ = ["SearchResult", "publish", "run_search", "stop_on_signal"]
 
@@ -93,8 +90,19 @@ def run_search(
             are not usable, or a trial fits on no node.
     """
     learner = request.learner
-    with exclusive(storage, f"the run {storage.uri}", "give this one another --name"):
-        dataset = dataset or learner.load_data(learner.data_class.create(request.data))
+    progress = Progress(request.num_samples, quiet=quiet, show_metric=show_metric)
+
+    def prepare() -> Dataset:
+        from cluster import tuning  # noqa: F401  (so that it is imported while Ray starts)
+
+        return dataset or learner.load_data(learner.data_class.create(request.data))
+
+    with (
+        exclusive(storage, f"the run {storage.uri}", "give this one another --name"),
+        ray_started_beside(prepare, address, wanted=not storage.exists(EXPERIMENT)) as dataset,
+    ):
+        from cluster.tuning import Deadline, LedgerSearcher, RunCallback, concurrency, run_trials
+
         earlier, notes = earlier_results(request, storage, dataset.fingerprint)
         write_experiment(storage, request, dataset.fingerprint, dataset.description, earlier)
         for note in [] if quiet else notes:
@@ -108,7 +116,6 @@ def run_search(
         )
         deadline = Deadline(time_budget)
         if searcher.remaining():
-            progress = Progress(request.num_samples, quiet=quiet, show_metric=show_metric)
             callback = RunCallback(searcher, storage, progress, deadline, rows=not request.points)
             progress.say("starting Ray …")
             with (
@@ -120,11 +127,11 @@ def run_search(
                 for worry in check_cluster(ray, storage.uri):
                     progress.say(worry)
                 size = pack_size(request, pack, dataset)
-                searcher.limit = _limit(ray, request, max_concurrent, packs=size > 1)
+                searcher.limit = concurrency(ray, request, max_concurrent, packs=size > 1)
                 # Smaller packs where there would not be one for every place.
                 searcher.pack_size = min(size, -(-searcher.remaining() // searcher.limit))
                 searcher.pack_key = lambda fields: pack_key(learner, request.config(fields))
-                _tune(request, storage, dataset, searcher, callback, deadline)
+                run_trials(request, storage, dataset, searcher, callback, deadline)
         if deadline.problem:
             raise UserError(
                 f"the run {storage.uri} cannot be written any more: {deadline.problem}. What was "
@@ -143,89 +150,6 @@ def _proposer(request: SearchRequest, earlier: Sequence[Mapping[str, Any]]) -> P
     suggest = request.suggest()
     proposer = build_proposer(request.searcher, suggest, request.seed, request.mode)
     return WarmStart(proposer, suggest, earlier, request.mode) if earlier else proposer
-
-
-def _tune(
-    request: SearchRequest,
-    storage: Storage,
-    dataset: Dataset,
-    searcher: LedgerSearcher,
-    callback: RunCallback,
-    deadline: Deadline,
-) -> None:
-    """Every call of Ray Tune is here."""
-    from ray import tune
-
-    # Ray would ask for the next trial only when the last one has started; so all start at once.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.limit)
-
-    # Trials keep their own states. PBT copies Ray's, and HyperBand goes on from them.
-    ray_states = bool(request.spaces) and request.scheduler in ("pbt", "hyperband")
-    trainable = tune.with_parameters(
-        PackTrainable if searcher.pack_size > 1 else LearnerTrainable,
-        learner_class=request.learner,
-        arrays=dict(dataset.arrays),
-        run_uri=storage.uri,
-        metric=request.metric,
-        mode=request.mode,
-        threads=max(1, int(request.cpus)),
-        gpus=request.gpus,
-        ray_states=ray_states,
-    )
-    scheduler = build_scheduler(
-        request.scheduler if request.spaces else "none",
-        searcher.ledger,
-        request.config({}),
-        request.suggest(),
-        grace_period=request.grace_period,
-        reduction_factor=request.reduction_factor,
-        seed=request.seed,
-    )
-    ray_folder = storage / "ray"
-    with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": request.cpus, "gpu": request.gpus}),
-            tune_config=tune.TuneConfig(
-                metric=request.metric,
-                mode=request.mode,
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=-1,  # the searcher says when there are no more
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-            ),
-            run_config=tune.RunConfig(
-                name="ray",
-                storage_path=ray_folder.uri if ray_states else scratch,
-                callbacks=[callback],
-                stop=deadline,
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
-                verbose=0,
-            ),
-        )
-        try:
-            tuner.fit()
-        finally:
-            if ray_states:
-                with contextlib.suppress(OSError):
-                    ray_folder.remove_all()
-
-
-def _limit(ray: Any, request: SearchRequest, max_concurrent: int | None, *, packs: bool) -> int:
-    """Trials at a time: what was asked for, or what fits and a few that wait for their places.
-
-    With too few waiting, Ray ends a worker whose trial is over where another trial could use it.
-    Packs do not wait: a searcher learns nothing from what is proposed and has not started.
-    """
-    if max_concurrent is not None:
-        return max_concurrent
-    places = trial_places(ray, request.cpus, request.gpus)
-    return places if packs else places + min(places, 4)
-
-
-def _trial_name(trial: Any) -> str:
-    return f"trial_{trial.config['trial_index']:05d}"
 
 
 def publish(storage: Storage, ledger: Ledger) -> None:

@@ -7,15 +7,18 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 from data.errors import UserError
 from data.storage import PATIENCE
 
-__all__ = ["RETRIES", "beside_driver", "on_node", "ray_session"]
+__all__ = ["RETRIES", "beside_driver", "on_node", "ray_session", "ray_started_beside"]
+
+T = TypeVar("T")
 
 # How often a process that died is started anew where nothing else is to blame.
 RETRIES = 3
@@ -64,10 +67,41 @@ def ray_session(
         yield ray
     finally:
         workers = _workers()
+        _end_autoscaler()
         ray.shutdown()
         for worker in workers:  # they end by themselves, too, but on a busy machine some time later
             with suppress(psutil.Error):
                 worker.kill()
+
+
+@contextmanager
+def ray_started_beside(
+    work: Callable[[], T], address: str | None = None, *, wanted: bool = True
+) -> Iterator[T]:
+    """Does what does not need Ray while Ray starts on this machine, which takes seconds.
+
+    Args:
+        work: imports modules, reads data.
+        address: as of `ray_session`; a cluster is not started here, so nothing is done beside it.
+        wanted: whether Ray is certain to be needed. If not, only the work is done.
+
+    Yields:
+        what `work` returns. Until the end of the body `ray_session` joins the session.
+
+    Raises:
+        UserError: Ray cannot be started.
+    """
+    if not wanted or address or os.environ.get("RAY_ADDRESS"):
+        yield work()
+        return
+    import ray  # noqa: F401  (before both threads could do so at once)
+
+    pool = ThreadPoolExecutor(1)
+    result = pool.submit(work)
+    pool.shutdown(wait=False)
+    # In this thread: the kernel ends Ray's processes with the thread that started them.
+    with ray_session():
+        yield result.result()
 
 
 def _workers() -> list[psutil.Process]:
@@ -78,16 +112,27 @@ def _workers() -> list[psutil.Process]:
     return []
 
 
+def _end_autoscaler() -> None:
+    """Ends the autoscaler of a session that was started here; when asked to, it takes a second."""
+    with suppress(psutil.Error):
+        for process in psutil.Process().children():
+            if any(part.endswith("/monitor.py") for part in process.cmdline()):
+                process.kill()
+
+
 @contextmanager
 def _standard_error() -> Iterator[Callable[[], str]]:
     """Holds back what Ray's own code writes there while it connects: a warning every second.
+
+    What Python writes, such as a progress bar of another thread, is still shown.
 
     Yields:
         a function that reads what was written.
     """
     sys.stderr.flush()
     own = os.dup(2)
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile() as file, os.fdopen(os.dup(own), "w", buffering=1) as shown:
+        python, sys.stderr = sys.stderr, shown
 
         def read() -> str:
             file.seek(0)
@@ -97,6 +142,7 @@ def _standard_error() -> Iterator[Callable[[], str]]:
         try:
             yield read
         finally:
+            sys.stderr = python
             os.dup2(own, 2)
             os.close(own)
 

@@ -283,7 +283,6 @@ def _run(
     workers: int = 1,
     pack: str = "off",
 ) -> None:
-    from cluster.data_parallel import run_data_parallel
     from cluster.packing import check_pack
     from cluster.present import print_search
     from cluster.runs import check_name
@@ -295,6 +294,8 @@ def _run(
     storage = Storage(root) / check_name(name or request.default_name())
     result: SearchResult
     if workers > 1:
+        from cluster.data_parallel import run_data_parallel
+
         result = run_data_parallel(request, storage, workers, address=address, quiet=as_json)
     else:
         result = run_search(
