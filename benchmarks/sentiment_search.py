@@ -5,8 +5,9 @@
 
 raysweep, Ray Tune as its tutorial shows, Keras Tuner's Hyperband on PyTorch. The same reviews and
 split, network, batch size and optimiser, and at most as many epochs a trial. The others get encoded
-texts; all end as soon as one validation accuracy is as high as the target. raysweep and Ray Tune
-begin with the default configuration. A run is a fresh process, from its start to its end.
+texts; all end when one validation accuracy is as high as the target. raysweep and Ray Tune begin
+with the default configuration. A run is a fresh process; what counts is the time from its start to
+the target, or to its end if that was not reached.
 """
 
 from __future__ import annotations
@@ -70,13 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with scratch() as folder:
         _write(folder, options.data_dir, options.trials, options.epochs, options.target)
         runs = in_turns(contestants, folder, options.repeats)
-    table = Table("contestant", "seconds", "raysweep takes of it", "val accuracy", "epochs")
-    ours, goals = [one.seconds for one in runs[RAYSWEEP.name]], []
+    table = Table("contestant", "seconds", "raysweep takes of it", "to its end", "val accuracy")
+    needed = {
+        name: [
+            one.answer["reached_s"][0] if one.answer["reached_s"] else one.seconds for one in those
+        ]
+        for name, those in runs.items()
+    }
+    goals = []
     for name, those in runs.items():
-        ratios = pairwise(ours, [one.seconds for one in those])
-        found, epochs = ([one.answer[k] for one in those] for k in ("val_accuracy", "num_epochs"))
-        times = spread([one.seconds for one in those], digits=1)
-        table.add_row(name, times, spread(ratios), spread(found, digits=4), spread(epochs, "", 0))
+        ratios = pairwise(needed[RAYSWEEP.name], needed[name])
+        found = [one.answer["val_accuracy"] for one in those]
+        whole = spread([one.seconds for one in those], digits=1)
+        table.add_row(
+            name, spread(needed[name], digits=1), spread(ratios), whole, spread(found, digits=4)
+        )
         if min(found) < options.target:
             CONSOLE.print(f"{name} ended below {options.target}: its time is a lower bound")
         if name != RAYSWEEP.name:

@@ -95,8 +95,9 @@ ROWS = {
         1 / 1.5,
         epochs.head_beside_datasets,
     ),
-    "memory": Row("head from shards, an epoch", "head in memory", 1.2, epochs.head_in_memory),
+    "memory": Row("head from shards, by the clock", "head in memory", 1.2, epochs.head_in_memory),
     "packs": Row("8 small factorisations packed", "one by one", 0.8, epochs.packed_factorisations),
+    "net_packs": Row("8 small ratings networks packed", "one by one", 0.9, epochs.packed_networks),
     "head_packs": Row("8 small heads packed", "one by one", 0.8, epochs.packed_heads),
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cluster.request import SearchRequest
 from data.errors import UserError
 from search_spaces import sample
@@ -59,6 +57,5 @@ def pack_size(request: SearchRequest, pack: str, dataset: Dataset) -> int:
     searched = sample(request.suggest(), 0)[1]
     if not set(searched) <= learner.packed_fields or pack_key(learner, config) is None:
         return 1
-    model: Any = learner(config, dataset.arrays).model
-    small = sum(p.numel() for p in model.parameters()) <= _AUTO_PARAMETERS
+    small = learner.num_parameters(config, dataset.arrays) <= _AUTO_PARAMETERS
     return _AUTO_SIZE if small else 1

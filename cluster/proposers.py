@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cluster.ledger import FAILED, FINISHED, RUNNING, Ledger, TrialRecord
+from cluster.ledger import FAILED, FINISHED, RUNNING, Ledger, TrialRecord, config_key
 from search_spaces import Suggest, grid, sample
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["ListProposer", "Point", "Proposer", "TPEProposer", "build_proposer"]
+__all__ = [
+    "ListProposer",
+    "Point",
+    "Proposer",
+    "TPEProposer",
+    "build_proposer",
+    "longest_first",
+]
 
 Point = tuple[dict[str, Any], dict[str, Any]]
 ATTEMPTS = 100
@@ -183,6 +190,39 @@ class TPEProposer(Proposer):
             handle = Trial(self._study, number)
             handle.report(best[ledger.metric], step=trial.epoch)
             self._study.tell(number, state=TrialState.PRUNED)
+
+
+def longest_first(
+    proposer: Proposer,
+    complete: Callable[[dict[str, Any]], dict[str, Any]],
+    cost: Callable[[dict[str, Any]], float],
+    num_samples: int | None,
+) -> ListProposer:
+    """All points of a proposer that does not learn, in order of what their trials will cost.
+
+    The trials that take longest, started last, would each keep one worker busy while the others
+    have nothing left to do. Graham, "Bounds on Multiprocessing Timing Anomalies", SIAM Journal on
+    Applied Mathematics 17(2), 1969: at most a third longer than the best order.
+
+    Args:
+        proposer: random or grid.
+        complete: turns configuration fields into a full configuration.
+        cost: of the trial with these fields, in any unit.
+        num_samples: trials in all, the default one among them; None for all that there are.
+    """
+    points: list[Point] = []
+    seen = {config_key(complete({}))}
+    attempt = 0
+    while num_samples is None or len(seen) < num_samples:
+        point = proposer.propose(len(seen), attempt)
+        if point is None or (attempt >= ATTEMPTS and not isinstance(proposer, ListProposer)):
+            break
+        key = config_key(complete(point[1]))
+        attempt = attempt + 1 if key in seen else 0
+        if key not in seen:
+            seen.add(key)
+            points.append(point)
+    return ListProposer(sorted(points, key=lambda point: -cost(point[1])))
 
 
 def build_proposer(name: str, suggest: Suggest, seed: int, mode: str) -> Proposer:

@@ -153,6 +153,10 @@ class SearchRequest:
         """The whole configuration where a searcher chose `fields`."""
         return self.learner.config_class.create({**self.settings, **fields})
 
+    def complete(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Every field of `config(fields)`, by name."""
+        return dict(self.config(fields).to_dict())
+
     def identity(self) -> dict[str, Any]:
         """What makes two requests the same search; a larger num_samples extends it."""
         plain = json.loads(json.dumps(dataclasses.asdict(self), default=list))

@@ -18,7 +18,7 @@ from cluster.locks import exclusive
 from cluster.packing import pack_size
 from cluster.preflight import check_cluster
 from cluster.progress import Progress
-from cluster.proposers import ListProposer, Proposer, build_proposer
+from cluster.proposers import ListProposer, Proposer, build_proposer, longest_first
 from cluster.request import EXPERIMENT, SearchRequest, write_experiment
 from cluster.runs import SavedRun
 from cluster.session import ray_session, ray_started_beside
@@ -110,8 +110,8 @@ def run_search(
         ledger = Ledger(storage, request.metric, request.mode)
         searcher = LedgerSearcher(
             ledger,
-            _proposer(request, earlier),
-            lambda fields: request.config(fields).to_dict(),
+            _proposer(request, earlier, dataset),
+            request.complete,
             request.num_samples,
         )
         deadline = Deadline(time_budget)
@@ -144,12 +144,24 @@ def run_search(
     return result
 
 
-def _proposer(request: SearchRequest, earlier: Sequence[Mapping[str, Any]]) -> Proposer:
+def _proposer(
+    request: SearchRequest, earlier: Sequence[Mapping[str, Any]], dataset: Dataset
+) -> Proposer:
     if not request.spaces:
         return ListProposer([({}, dict(point)) for point in request.points])
     suggest = request.suggest()
     proposer = build_proposer(request.searcher, suggest, request.seed, request.mode)
-    return WarmStart(proposer, suggest, earlier, request.mode) if earlier else proposer
+    if earlier:
+        return WarmStart(proposer, suggest, earlier, request.mode)
+    if request.searcher == "tpe" or request.scheduler != "none":
+        return proposer  # It learns as it goes, or trials are compared in the order of proposals.
+
+    def cost(fields: dict[str, Any]) -> float:
+        config = request.config(fields)
+        passes = config.stop_after or config.epochs
+        return float(request.learner.num_parameters(config, dataset.arrays) * passes)
+
+    return longest_first(proposer, request.complete, cost, request.num_samples)
 
 
 def publish(storage: Storage, ledger: Ledger) -> None:

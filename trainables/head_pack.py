@@ -54,7 +54,7 @@ def _site(
     """Normalisation and dropout of every head: rows [K, n, width], or [n, width] before both."""
     if batchnorm:
         rows = _normalise(pack, next(norms), rows)
-    return _drop(pack, rows, rates) if any(rates) else rows
+    return pack.drop(rows, rates)
 
 
 def _normalise(pack: Pack, layer: BatchNorm, rows: Tensor) -> Tensor:
@@ -78,13 +78,3 @@ def _normalise(pack: Pack, layer: BatchNorm, rows: Tensor) -> Tensor:
     own = (mean.flatten(), variance.flatten(), weight.flatten(), bias.flatten())
     wide = nn.functional.batch_norm(wide, *own, True, momentum, layer.eps)
     return wide.view(len(wide), len(pack), -1).transpose(0, 1)
-
-
-def _drop(pack: Pack, rows: Tensor, rates: Sequence[float]) -> Tensor:
-    """Every head draws the mask that it would draw alone; one without dropout draws none."""
-    shape = (len(pack), *rows.shape[-2:])
-    kept = torch.ones(shape, dtype=rows.dtype, device=rows.device)
-    for mask, rate, generator in zip(kept, rates, pack.generators, strict=True):
-        if rate:
-            mask.bernoulli_(1 - rate, generator=generator)
-    return rows * kept / (1 - pack.per_learner(rates, 3))

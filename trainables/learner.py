@@ -138,6 +138,20 @@ class Learner(ABC, Generic[C]):
         self._penalties = self.penalties()
 
     @classmethod
+    def num_parameters(cls, config: C, arrays: Mapping[str, Any]) -> int:
+        """How many numbers a configuration's model learns; the model is not made.
+
+        Args:
+            config: of `config_class`.
+            arrays: `Dataset.arrays`.
+        """
+        learner = cls.__new__(cls)
+        learner.config, learner.device, learner.epoch = config, torch.device("cpu"), 0
+        learner.data = {name: learner.tensor(value) for name, value in arrays.items()}
+        with torch.random.fork_rng([]), torch.device("meta"):
+            return sum(each.numel() for each in learner.build_model().parameters())
+
+    @classmethod
     @abstractmethod
     def load_data(cls, config: Any) -> Dataset:
         """Reads, checks and splits the data that a `data_class` configuration names."""
@@ -173,11 +187,6 @@ class Learner(ABC, Generic[C]):
     @abstractmethod
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
         """Metrics, named `prefix_…`, on arrays named `prefix_…` without changing the model."""
-
-    @classmethod
-    def can_pack(cls, config: Any) -> bool:
-        """Whether `pack_loss` covers a configuration; asked only where there are packed_fields."""
-        return True
 
     def pack_loss(self, pack: Pack, batch: Any) -> Tensor:
         """The loss of one batch for each learner of a pack, [K]; called on the first of them."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from trainables.config import option
-from trainables.ratings import RatingsConfig, RatingsLearner, Tables
+from trainables.ratings import PACKED_FIELDS, RatingsConfig, RatingsLearner, Tables
 
 if TYPE_CHECKING:
     from trainables.pack import Pack
@@ -40,9 +39,7 @@ class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig]):
     name: ClassVar[str] = "matrix_factorization"
     summary: ClassVar[str] = "ratings: user factors · item factors + biases"
     config_class = MatrixFactorizationConfig
-    packed_fields: ClassVar[frozenset[str]] = frozenset(
-        ("embedding_l2", "bias_l2", "learning_rate", "init_scale")
-    )
+    packed_fields: ClassVar[frozenset[str]] = PACKED_FIELDS
 
     model: _DotProduct
 
@@ -50,19 +47,11 @@ class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig]):
         """The tables; the global mean is the training set's."""
         return _DotProduct(self.data, self.config, biases=self.config.biases)
 
-    @classmethod
-    def can_pack(cls, config: MatrixFactorizationConfig) -> bool:
-        """Implicit feedback sums bags of rows, which is not stacked."""
-        return not config.implicit_feedback
-
     def pack_loss(self, pack: Pack, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Mean squared error of every model of a pack: one look-up in all their tables."""
-        (user, item, rating), tables = batch, self.model
-        vectors = _rows(pack, tables.user, user), _rows(pack, tables.item, item)
-        predicted = (vectors[0] * vectors[1]).sum(2)
-        if tables.biases:
-            biases = _rows(pack, tables.user_bias, user) + _rows(pack, tables.item_bias, item)
-            predicted = predicted + biases.squeeze(2) + tables.mean
+        user, item, rating = batch
+        vectors = self.model.pack_look_up(pack, user, item)
+        predicted = (vectors[0] * vectors[1]).sum(2) + self.model.pack_baseline(pack, user, item)
         return (predicted - rating).square().mean(1)
 
     @property
@@ -73,10 +62,3 @@ class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig]):
     def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
         """embedding_l2 on the factors and bias_l2 on the biases."""
         return self.table_penalties()
-
-
-def _rows(pack: Pack, table: nn.Embedding, ids: Tensor) -> Tensor:
-    """The rows of ids [n] in every model's table, [K, n, size]."""
-    stack = pack.of(table.weight)
-    first = torch.arange(len(pack), device=ids.device)[:, None] * table.num_embeddings
-    return nn.functional.embedding(ids + first, stack.flatten(0, 1))

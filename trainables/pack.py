@@ -24,7 +24,7 @@ __all__ = ["Pack", "pack_key"]
 
 def pack_key(learner: type[Learner[Any]], config: TrainingConfig) -> str | None:
     """Equal for configurations that can be in one pack; None for one that never is."""
-    if not learner.packed_fields or not learner.can_pack(config):
+    if not learner.packed_fields:
         return None
     fields = {k: v for k, v in config.to_dict().items() if k not in learner.packed_fields}
     return json.dumps(fields, sort_keys=True, default=list)
@@ -80,6 +80,38 @@ class Pack:
             return torch.baddbmm(bias[:, None], rows, weight.transpose(1, 2))
         wide = nn.functional.linear(rows, weight.flatten(0, 1), bias.flatten())
         return wide.view(len(rows), len(self), -1).transpose(0, 1)
+
+    def embedding(self, stack: Tensor, ids: Tensor) -> Tensor:
+        """Rows of every learner's table.
+
+        Args:
+            stack: [K, rows, size].
+            ids: int64 [n], the same for all.
+
+        Returns:
+            [K, n, size].
+        """
+        first = torch.arange(len(self), device=ids.device)[:, None] * stack.shape[1]
+        return nn.functional.embedding(ids + first, stack.flatten(0, 1))
+
+    def drop(self, rows: Tensor, rates: Sequence[float]) -> Tensor:
+        """Dropout with a rate for each learner: every one draws the mask that it would draw alone.
+
+        Args:
+            rows: [n, width], the same for all, or [K, n, width].
+            rates: shares dropped; a learner with 0 draws no mask.
+
+        Returns:
+            [K, n, width], or `rows` if nothing is dropped.
+        """
+        if not any(rates):
+            return rows
+        shape = (len(self), *rows.shape[-2:])
+        kept = torch.ones(shape, dtype=rows.dtype, device=rows.device)
+        for mask, rate, generator in zip(kept, rates, self.generators, strict=True):
+            if rate:
+                mask.bernoulli_(1 - rate, generator=generator)
+        return rows * kept / (1 - self.per_learner(rates, 3))
 
     def run_epoch(self) -> list[dict[str, float] | Exception]:
         """Trains one epoch, then validates, as `Learner.run_epoch` does for one.

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +20,15 @@ from trainables.learner import Dataset, Learner
 from trainables.optim import TrainingConfig
 from trainables.rating_columns import item_columns, user_columns
 
-__all__ = ["RatingsConfig", "RatingsData", "RatingsLearner", "Tables"]
+if TYPE_CHECKING:
+    from trainables.pack import Pack
+
+__all__ = ["PACKED_FIELDS", "RatingsConfig", "RatingsData", "RatingsLearner", "Tables"]
 
 _EVALUATE_AT_ONCE = 1 << 18
 _ROLES = ("user", "item")
+# What both models may differ in within a pack.
+PACKED_FIELDS = frozenset(("embedding_l2", "bias_l2", "implicit_l2", "learning_rate", "init_scale"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -245,6 +250,24 @@ class Tables(nn.Module):
             sums = _BagSum.apply(self.implicit, *self._bags, *self._bags_back)
             users = users + self._scale * sums
         return nn.functional.embedding(user, users), self.item(item)
+
+    def pack_look_up(self, pack: Pack, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """`look_up` for every model of a pack that these tables lead, [K, n, num_factors] each."""
+        users = pack.of(self.user.weight)
+        if self.implicit is not None:
+            # One sum of wide rows for all models.
+            wide = pack.of(self.implicit).transpose(0, 1).flatten(1)
+            sums = _BagSum.apply(wide, *self._bags, *self._bags_back)
+            users = users + self._scale * sums.view(len(sums), len(pack), -1).transpose(0, 1)
+        return pack.embedding(users, user), pack.embedding(pack.of(self.item.weight), item)
+
+    def pack_baseline(self, pack: Pack, user: Tensor, item: Tensor) -> Tensor | float:
+        """`baseline` for every model of a pack, [K, n]."""
+        if not self.biases:
+            return 0.0
+        of_users = pack.embedding(pack.of(self.user_bias.weight), user)
+        of_items = pack.embedding(pack.of(self.item_bias.weight), item)
+        return (of_users + of_items).squeeze(2) + self.mean
 
     def baseline(self, user: Tensor, item: Tensor) -> Tensor | float:
         """Global mean + user bias + item bias, float32 [n]; 0 without biases."""

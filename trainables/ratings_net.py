@@ -8,16 +8,18 @@ embeddings (He et al., "Neural Collaborative Filtering", WWW 2017, fuse the two 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from data.errors import UserError
 from trainables.config import option
-from trainables.ratings import RatingsConfig, RatingsLearner, Tables
+from trainables.ratings import PACKED_FIELDS, RatingsConfig, RatingsLearner, Tables
+
+if TYPE_CHECKING:
+    from trainables.pack import Pack
 
 __all__ = ["RatingsNet", "RatingsNetConfig"]
 
@@ -80,6 +82,10 @@ class _Network(nn.Module):
         nn.init.constant_(output.bias, start)
         self.dense = nn.Sequential(*layers, output)
 
+    def dense_layers(self) -> list[nn.Linear]:
+        """The dense layers, the output's last."""
+        return [layer for layer in self.dense if isinstance(layer, nn.Linear)]
+
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         vectors = self.tables.look_up(user, item)
         inputs = [self.embedding_dropout(vector) for vector in vectors]
@@ -97,12 +103,35 @@ class RatingsNet(RatingsLearner[RatingsNetConfig]):
     name: ClassVar[str] = "ratings_net"
     summary: ClassVar[str] = "ratings: dense layers on user and item embeddings and features"
     config_class = RatingsNetConfig
+    packed_fields: ClassVar[frozenset[str]] = PACKED_FIELDS | frozenset(
+        ("dense_l2", "embedding_dropout", "dense_dropout", "embedding_rate")
+    )
 
     model: _Network
 
     def build_model(self) -> nn.Module:
         """Tables and dense layers."""
         return _Network(self.data, self.config)
+
+    def pack_loss(self, pack: Pack, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Mean squared error of every model of a pack; see `_Network.forward`."""
+        user, item, rating = batch
+        net, configs = self.model, [learner.config for learner in pack.learners]
+        vectors = net.tables.pack_look_up(pack, user, item)
+        inputs = [pack.drop(each, [c.embedding_dropout for c in configs]) for each in vectors]
+        for role, table in net.features:
+            known = table.index_select(0, user if role == "user" else item)
+            inputs.append(known.expand(len(pack), -1, -1))
+        rows = torch.cat(inputs, 2)
+        *hidden, output = net.dense_layers()
+        for number, layer in enumerate(hidden):
+            rows = pack.linear(layer, rows).relu()
+            rows = pack.drop(rows, [c.dense_dropout[number] for c in configs])
+        predicted = pack.linear(output, rows).squeeze(2)
+        if net.factorization:
+            predicted = predicted + (vectors[0] * vectors[1]).sum(2)
+            predicted = predicted + net.tables.pack_baseline(pack, user, item)
+        return (predicted - rating).square().mean(1)
 
     @property
     def tables(self) -> Tables:
@@ -119,10 +148,8 @@ class RatingsNet(RatingsLearner[RatingsNetConfig]):
 
     def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
         """The tables' L2, and dense_l2 on the weights (not the biases) of the dense layers."""
-        weights: Iterator[Tensor] = (
-            layer.weight for layer in self.model.dense if isinstance(layer, nn.Linear)
-        )
+        strength = self.config.dense_l2
         return [
             *self.table_penalties(),
-            *((weight, self.config.dense_l2) for weight in weights),
+            *((layer.weight, strength) for layer in self.model.dense_layers()),
         ]

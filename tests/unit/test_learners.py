@@ -99,6 +99,16 @@ def test_the_loss_goes_down(learner_class: Class, tiny_dataset: Dataset) -> None
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_a_model_is_counted_without_being_made(learner_class: Class, tiny_dataset: Dataset) -> None:
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    learner = build(learner_class, tiny_dataset)
+    torch.random.set_rng_state(before)
+    counted = learner_class.num_parameters(learner.config, tiny_dataset.arrays)
+    assert counted == sum(each.numel() for each in learner.model.parameters()) > 0
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_resumed_training_equals_one_that_never_stopped(
     learner_class: Class, tiny_dataset: Dataset, tmp_path: Path, optimizer: str

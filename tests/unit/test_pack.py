@@ -44,6 +44,21 @@ CASES: dict[str, list[tuple[dict[str, Any], list[dict[str, Any]]]]] = {
             {"batch_size": 64, "l2_on": "table", "biases": False, "optimizer": "adagrad"},
             [{"embedding_l2": 0.0}, {"embedding_l2": 1e-3}],
         ),
+        ({"batch_size": 64, "implicit_feedback": True}, [{}, {"implicit_l2": 0.0}]),
+    ],
+    "ratings_net": [
+        (
+            {"batch_size": 64, "hidden_sizes": "16,8"},
+            [
+                {},
+                {"embedding_dropout": 0.0, "dense_l2": 0.01, "embedding_rate": 1.0},
+                {"dense_dropout": (0.0, 0.4), "learning_rate": 0.01, "implicit_l2": 0.1},
+            ],
+        ),
+        (
+            {"batch_size": 64, "factorization": False, "implicit_feedback": False},
+            [{"dense_dropout": 0.0}, {"dense_dropout": 0.3, "embedding_l2": 0.0}],
+        ),
     ],
 }
 
@@ -142,7 +157,5 @@ def test_only_models_of_one_shape_and_order_of_batches_share_a_pack(
 
 
 def test_what_cannot_be_stacked_is_never_packed() -> None:
-    config = MatrixFactorization.config_class.create({"implicit_feedback": True})
-    assert pack_key(MatrixFactorization, config) is None
     sentiment = get_learner("sentiment")
     assert pack_key(sentiment, sentiment.config_class.create({})) is None

@@ -41,11 +41,13 @@ def test_what_cannot_be_followed_is_refused(fields: dict[str, Any], pack: str, w
         ({"spaces": ("l2", "embedding_size"), "settings": {}}, "auto", 1),
         ({"spaces": ("optimizer",)}, "auto", 1),
         ({"settings": {"num_factors": 4096}}, "auto", 1),
-        ({"settings": {"num_factors": 8, "implicit_feedback": True}}, "auto", 1),
+        ({"settings": {"num_factors": 8, "implicit_feedback": True}}, "auto", 8),
         ({"scheduler": "hyperband"}, "auto", 1),
         ({"scheduler": "pbt"}, "auto", 1),
         ({"gpus": 1}, "auto", 1),
-        ({"task": "ratings_net", "settings": {}}, "auto", 1),
+        ({"task": "ratings_net", "settings": {}}, "auto", 8),
+        ({"task": "ratings_net", "settings": {"num_factors": 1024}}, "auto", 1),
+        ({"task": "char_rnn", "spaces": ("optimizer",), "settings": {}}, "auto", 1),
     ],
 )
 def test_small_models_that_differ_in_rates_and_penalties_are_packed(

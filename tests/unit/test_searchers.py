@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from cluster.ledger import FAILED, FINISHED, STOPPED, Ledger
-from cluster.proposers import ListProposer, build_proposer
+from cluster.proposers import ListProposer, build_proposer, longest_first
 from cluster.request import SEARCHERS
 from cluster.searchers import LedgerSearcher
 from data.storage import Storage
@@ -222,6 +222,29 @@ def test_a_list_of_points_is_run_in_order(tmp_path: Path) -> None:
     for index in range(3):
         ledger.end(index, FINISHED)
     assert searcher.suggest("id") == LedgerSearcher.FINISHED
+
+
+@pytest.mark.parametrize("name", ["random", "grid"])
+def test_the_longest_trials_start_first_and_are_the_same_ones(tmp_path: Path, name: str) -> None:
+    """Also where a search was broken off after three trials, and where it is extended."""
+
+    def search(folder: str, num_samples: int) -> Search:
+        made = Search(tmp_path / folder, name, small, num_samples)
+        proposer = build_proposer(name, small, 0, "min")
+        points = longest_first(proposer, complete, lambda fields: fields["a"], num_samples)
+        made.searcher = LedgerSearcher(made.ledger, points, complete, num_samples)
+        made.searcher.limit = 100
+        return made
+
+    plain = Search(tmp_path / "plain", name, small, 5).run()
+    ordered = search("ordered", 5).run()
+    costs = [config["a"] for config in ordered[1:]]
+    assert costs == sorted(costs, reverse=True) != [config["a"] for config in plain[1:]]
+    assert {(c["a"], c["b"]) for c in ordered} == {(c["a"], c["b"]) for c in plain}
+    search("broken", 5).run(3)
+    search("broken", 5).run()
+    assert configs(search("broken", 5)) == configs(search("ordered", 5))
+    assert len(search("ordered", 6).run()) == 1
 
 
 def late_loss(folder: Path, name: str, mode: str = "min", broken_at: int | None = None) -> float:
