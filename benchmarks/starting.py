@@ -6,6 +6,7 @@ A search of four trials of one epoch on 2,000 generated ratings, in fresh proces
 first epoch is there when a trial's result is in the run's files; looked for ten times a second.
 Memory is the largest sum of PSS over all processes, Ray's own among them. The time of the
 processor, of the whole tree until then, is shown as well: on a busy machine it is the fairer one.
+A floor stands beside them: Ray, and three processes that import PyTorch and Ray Tune, nothing else.
 """
 
 from __future__ import annotations
@@ -38,7 +39,12 @@ from benchmarks.problem import prepare
 from benchmarks.ratings_search import RAY_TUNE, RAYSWEEP
 
 _ARGUMENTS = ("--trials", "4", "--concurrency", "2")
-_RESULTS = {RAYSWEEP.name: "run/ledger.jsonl", RAY_TUNE.name: "ray_results/*/*/result.json"}
+_FLOOR = Contestant("floor", "benchmarks.contestants.bare_ray")
+_RESULTS = {
+    RAYSWEEP.name: "run/ledger.jsonl",
+    RAY_TUNE.name: "ray_results/*/*/result.json",
+    _FLOOR.name: "ready.json",
+}
 _FIGURES = {"first_epoch_s": "s", "first_epoch_processor_s": "s of processor", "memory_mib": "MiB"}
 _GOAL = 0.5
 
@@ -81,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="PATH")
     options = parser.parse_args(arguments)
     contestants = [dataclasses.replace(c, arguments=_ARGUMENTS) for c in (RAYSWEEP, RAY_TUNE)]
+    contestants.append(_FLOOR)
     found: dict[str, list[dict[str, float]]] = {c.name: [] for c in contestants}
     runs: dict[str, list[Run]] = {c.name: [] for c in contestants}
     with scratch() as folder:
@@ -91,12 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 watch = Watch(_RESULTS[contestant.name])
                 runs[contestant.name].append(run(contestant, folder, watch, period=0.1))
                 found[contestant.name].append(watch.figures)
-    table = Table("figure", *(c.name for c in contestants), "raysweep takes of it")
+    table = Table("figure", *(c.name for c in contestants), "raysweep of Ray Tune", "floor of it")
     goals: list[dict[str, Any]] = []
     for name, unit in _FIGURES.items():
-        ours, theirs = ([f[name] for f in found[c.name]] for c in contestants)
+        every = [[f[name] for f in found[c.name]] for c in contestants]
+        ours, theirs, floor = every
         ratios = pairwise(ours, theirs)
-        table.add_row(unit, spread(ours, digits=1), spread(theirs, digits=1), spread(ratios))
+        shown = [spread(each, digits=1) for each in every]
+        table.add_row(unit, *shown, spread(ratios), spread(pairwise(floor, theirs)))
         goals.append(verdict(name, statistics.median(ratios), _GOAL))
     CONSOLE.print(table)
     save(options.json, {"figures": found, "goals": goals}, runs)

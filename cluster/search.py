@@ -93,9 +93,10 @@ def run_search(
     progress = Progress(request.num_samples, quiet=quiet, show_metric=show_metric)
 
     def prepare() -> Dataset:
+        loaded = dataset or learner.load_data(learner.data_class.create(request.data))
         from cluster import tuning  # noqa: F401  (so that it is imported while Ray starts)
 
-        return dataset or learner.load_data(learner.data_class.create(request.data))
+        return loaded
 
     with (
         exclusive(storage, f"the run {storage.uri}", "give this one another --name"),
@@ -188,6 +189,11 @@ def stop_on_signal(deadline: Deadline) -> Iterator[None]:
         if deadline.signalled:
             raise KeyboardInterrupt
         deadline.stop()
+        print(
+            "\nraysweep: stopping after the epochs under way; once more, and it stops at once "
+            "(epochs that are done are kept)",
+            file=sys.stderr,
+        )
 
     before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 # How often a process that died is started anew where nothing else is to blame.
 RETRIES = 3
+_HEAD_START_S = 0.1
 # What workers on other nodes are told of this process's environment: where an object store is, and
 # how long to wait for it. Never credentials: nodes have their own, by their role.
 _TOLD = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", PATIENCE)
@@ -89,7 +90,7 @@ def ray_started_beside(
         what `work` returns. Until the end of the body `ray_session` joins the session.
 
     Raises:
-        UserError: Ray cannot be started.
+        UserError: Ray cannot be started; and whatever `work` raises.
     """
     if not wanted or address or os.environ.get("RAY_ADDRESS"):
         yield work()
@@ -99,6 +100,10 @@ def ray_started_beside(
     pool = ThreadPoolExecutor(1)
     result = pool.submit(work)
     pool.shutdown(wait=False)
+    # A missing file, a wrong name: found out at once, and no reason to start anything.
+    wait([result], timeout=_HEAD_START_S)
+    if result.done():
+        result.result()
     # In this thread: the kernel ends Ray's processes with the thread that started them.
     with ray_session():
         yield result.result()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from data.errors import UserError, nearest
 from trainables.config import Config
@@ -139,7 +140,7 @@ class Learner(ABC, Generic[C]):
 
     @classmethod
     def num_parameters(cls, config: C, arrays: Mapping[str, Any]) -> int:
-        """How many numbers a configuration's model learns; the model is not made.
+        """How many numbers a configuration's model learns; its weights are not drawn.
 
         Args:
             config: of `config_class`.
@@ -148,7 +149,7 @@ class Learner(ABC, Generic[C]):
         learner = cls.__new__(cls)
         learner.config, learner.device, learner.epoch = config, torch.device("cpu"), 0
         learner.data = {name: learner.tensor(value) for name, value in arrays.items()}
-        with torch.random.fork_rng([]), torch.device("meta"):
+        with torch.random.fork_rng([]), _Undrawn():
             return sum(each.numel() for each in learner.build_model().parameters())
 
     @classmethod
@@ -379,6 +380,21 @@ class Learner(ABC, Generic[C]):
             # Arrays from the object store are read-only, and nothing here writes to them.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             return torch.from_numpy(value).to(self.device, non_blocking=True)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves the memory of new weights as it is, which takes no time.
+
+    The device "meta" would take no memory either, but its first use imports SymPy: a second.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def is_better(value: float, than: float | None, mode: str) -> bool:

@@ -99,7 +99,7 @@ def test_the_loss_goes_down(learner_class: Class, tiny_dataset: Dataset) -> None
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_a_model_is_counted_without_being_made(learner_class: Class, tiny_dataset: Dataset) -> None:
+def test_weights_are_counted_and_not_drawn(learner_class: Class, tiny_dataset: Dataset) -> None:
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
     learner = build(learner_class, tiny_dataset)
