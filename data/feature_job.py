@@ -250,10 +250,17 @@ def _parts(request: FeatureRequest, images: ImageList, size: int) -> list[Part]:
         positions = np.flatnonzero(names == split)
         even = math.ceil(len(positions) * len(variants) / _PARTS)
         rows = min(most, max(_FEWEST_ROWS, even))
-        count = math.ceil(len(positions) / max(1, rows // len(variants)))
+        count = _even(math.ceil(len(positions) / max(1, rows // len(variants))))
         for number, some in enumerate(np.array_split(positions, count)):
             parts.append(Part(f"{split}-{number:05d}.parquet", split, some, tuple(variants)))
     return parts
+
+
+def _even(count: int) -> int:
+    """So many parts or some more, which 2, 4, 8 or 16 workers can share without a remainder."""
+    if count < _PARTS:
+        return 1 << (count - 1).bit_length()
+    return _PARTS * math.ceil(count / _PARTS)
 
 
 def _remove_remains(storage: Storage) -> None:

@@ -22,6 +22,9 @@ from data.storage import Storage
 __all__ = ["BackboneStage", "PartDone"]
 
 _BATCH = {"cpu": 8, "cuda": 64}
+# What the widest layer of a batch may take on a CPU, so that the next layer finds it in the cache:
+# VGG16 makes 4 images at a time 4% faster than 8, EfficientNet-Lite0 8 at a time 8% faster than 4.
+_WIDEST_BYTES = 28 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,10 @@ class BackboneStage:
         self._one_at_a_time = threading.Lock()
         self._idle_since: float | None = None
         size = preprocessing.resize.size
-        self._forward(np.zeros((1, size, size, 3), np.uint8))  # the first call builds kernels
+        widest = self._widest(np.zeros((1, size, size, 3), np.uint8))  # also builds the kernels
+        self._batch_size = _BATCH[self._device.type]
+        if self._device.type == "cpu":
+            self._batch_size = max(1, min(self._batch_size, _WIDEST_BYTES // widest))
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         """Makes one shard of what `decode_part` returned, and one row of `PartDone`'s fields."""
@@ -135,16 +141,29 @@ class BackboneStage:
 
     def _features(self, pixels: np.ndarray, good: np.ndarray) -> np.ndarray:
         """Features of all variants of the images at positions `good`: float16 [rows, …]."""
-        variants, step = pixels.shape[1], _BATCH[self._device.type]
+        variants, step = pixels.shape[1], self._batch_size
         if not len(good):
             shape = self._forward(np.zeros((1, *pixels.shape[2:]), np.uint8)).shape[1:]
             return np.zeros((0, *shape), np.float16)
         torch.set_num_threads(self._threads)  # a setting of each thread
         flat = pixels.reshape(-1, *pixels.shape[2:])
         rows = (good[:, None] * variants + np.arange(variants)).reshape(-1)
-        parts = np.array_split(rows, -(-len(rows) // step))
+        parts = np.array_split(rows, max(1, round(len(rows) / step)))
         results = [self._forward(flat[part]) for part in parts]
         return np.concatenate([each.to(torch.float16).cpu().numpy() for each in results])
+
+    def _widest(self, pixels: np.ndarray) -> int:
+        """Bytes of the largest output of a layer."""
+        sizes = [1]
+
+        def note(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            sizes.append(output.nbytes if isinstance(output, torch.Tensor) else 1)
+
+        hooks = [module.register_forward_hook(note) for module in self._body.modules()]
+        self._forward(pixels)
+        for hook in hooks:
+            hook.remove()
+        return max(sizes)
 
     @torch.inference_mode()
     def _forward(self, pixels: np.ndarray) -> torch.Tensor:
