@@ -16,13 +16,15 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from rich.table import Table
 
 from benchmarks.epochs import EPOCHS_A_ROUND
-from benchmarks.harness import CONSOLE
+from benchmarks.harness import CONSOLE, REPORTS
 from benchmarks.table import last_report
+from data.backbones import load_backbone
 
 # Mean words of a review of IMDB's sample, cut at 500; batches and layers are the defaults.
 _WORDS, _TEXTS = 230, 64
@@ -62,6 +64,26 @@ def _text(row: str, per_word: float, per_text: float, weights: float, width: flo
     return Work(row, 30, flops, weights + _VOCABULARY * 32, activations, bfloat16=True)
 
 
+def _image(backbone: str) -> Work:
+    """A network's convolutions on one image, as they are computed; all of bfloat16."""
+    body = load_backbone(backbone, "random").body.eval()
+    flops: list[float] = []
+    numbers: list[int] = []
+
+    def count(layer: Any, inputs: Any, output: torch.Tensor) -> None:
+        numbers.append(output.numel())
+        if isinstance(layer, torch.nn.Conv2d):
+            flops.append(2.0 * output.numel() * layer.weight[0].numel())
+
+    for layer in body.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(count)
+    with torch.inference_mode():
+        body(torch.zeros(1, 3, 224, 224))
+    # Every output is written and read; weights stay in the cache for the images of a batch.
+    return Work(f"features-{backbone}", 1, sum(flops), 0.0, 2 * 2 * sum(numbers), bfloat16=True)
+
+
 def works() -> list[Work]:
     """The steps of the table's rows, from their configurations."""
     dense = 250 * 64 * 100
@@ -77,7 +99,23 @@ def works() -> list[Work]:
         _text("lstm", gates, 100 * 100, gates + 100 * 100, 32 + 5 * 100),
         Work("mf", factorisation, 6 * ratings * factors, rows * (factors + 1), moved),
         Work("shards", shards, 4 * 64 * head, head, 64 * 1280 * (2 + 4)),
+        _image("vgg16"),
+        _image("efficientnet_lite0"),
     ]
+
+
+def measured() -> dict[str, float]:
+    """Seconds of processor time of each step (an image, for features), from the newest reports."""
+    found: dict[str, float] = {}
+    report = last_report("quick")
+    rows = json.loads(report.read_text())["rows"] if report else {}
+    for work in works():
+        if work.row in rows:
+            found[work.row] = min(rows[work.row]["processor_seconds"]["ours"]) / work.steps
+    for path in sorted(REPORTS.glob("features-*.json"), key=lambda path: path.stat().st_mtime):
+        told = json.loads(path.read_text())
+        found[f"features-{told['backbone']}"] = min(told["processor_ms"]["raysweep"]) / 1000
+    return found
 
 
 def _rate(work: Callable[[], object], amount: float) -> float:
@@ -114,15 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"one thread: {found['float32'] / 1e9:.0f} GFLOP/s float32, "
         f"{found['bfloat16'] / 1e9:.0f} bfloat16, {found['bytes'] / 1e9:.1f} GB/s"
     )
-    report = last_report("quick")
-    rows = json.loads(report.read_text())["rows"] if report else {}
+    steps = measured()
     table = Table("step of", "by arithmetic, ms", "by bytes, ms", "measured, ms", "above the floor")
     for work in works():
         peak = max(found["float32"], found["bfloat16"] if work.bfloat16 else 0.0)
         floors = work.flops / peak, work.bytes / found["bytes"]
         cells = [f"{floor * 1e3:.3g}" for floor in floors]
-        if work.row in rows:
-            step = min(rows[work.row]["processor_seconds"]["ours"]) / work.steps
+        if step := steps.get(work.row):
             cells += [f"{step * 1e3:.2f}", f"{step / max(floors):.1f} times"]
         table.add_row(work.row, *cells)
     CONSOLE.print(table)

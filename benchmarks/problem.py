@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 __all__ = ["SPACES", "TASK", "Problem", "prepare", "read"]
 
@@ -69,6 +68,8 @@ def prepare(folder: Path, *, trials: int, epochs: int, tiny: bool = False) -> Pr
     Raises:
         RuntimeError: raysweep's default configuration is no longer what the textbook code does.
     """
+    import pandas as pd
+
     from data.movielens import load, split
     from data.sources import fetch
 
@@ -115,6 +116,8 @@ def _points(trials: int, epochs: int, seed: int) -> list[dict[str, Any]]:
 
 
 def _generate(path: Path, users: int = 100, items: int = 80, ratings: int = 2000) -> Path:
+    import pandas as pd
+
     rng = np.random.default_rng(7)
     pairs = rng.choice(users * items, ratings, replace=False)
     columns = {"user": pairs // items, "item": pairs % items, "rating": rng.integers(1, 6, ratings)}

@@ -6,8 +6,9 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -97,9 +98,16 @@ def ray_started_beside(
         return
     import ray  # noqa: F401  (before both threads could do so at once)
 
-    pool = ThreadPoolExecutor(1)
-    result = pool.submit(work)
-    pool.shutdown(wait=False)
+    result: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    # At its end, Python would wait for a thread that is no daemon, also after Ctrl-C.
+    threading.Thread(target=do, daemon=True).start()
     # A missing file, a wrong name: found out at once, and no reason to start anything.
     wait([result], timeout=_HEAD_START_S)
     if result.done():

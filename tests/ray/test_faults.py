@@ -132,6 +132,29 @@ def test_the_command_can_be_killed_twice_and_run_again(
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
 
 
+def test_data_that_are_found_bad_while_ray_starts_are_told_of(tmp_path: Path) -> None:
+    """The bad row is the last of many, so Ray is starting by the time that it is read."""
+    rows = [f"{k % 9973},{k // 9973},{1 + k % 5}" for k in range(1_500_000)]
+    bad = tmp_path / "bad.csv"
+    bad.write_text("\n".join(["user,item,rating", *rows, "7,7777,high"]) + "\n")
+    process = start(tmp_path, bad)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (2, b""), errors.decode()
+    message = errors.decode().strip().splitlines()
+    assert len(message) == 1, message
+    assert "high" in message[0]
+    time.sleep(1)
+    left = [p for p in psutil.process_iter() if _session_of(p) == process.pid]
+    assert not left, "what was started for nothing is gone"
+
+
+def _session_of(process: psutil.Process) -> int:
+    try:
+        return os.getsid(process.pid)
+    except OSError:
+        return 0
+
+
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
     undisturbed: pd.DataFrame, tmp_path: Path, ratings_csv: Path
 ) -> None:
@@ -142,6 +165,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors.decode()
     assert b"Traceback" not in errors
+    assert b"stopping after the epochs under way" in errors
     assert b'"complete": false' in output
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive, "Ctrl-C leaves no process behind"
