@@ -18,8 +18,10 @@ from cluster.ledger import FAILED, FINISHED, RUNNING, STOPPED, TrialRecord
 from cluster.progress import Progress
 from cluster.searchers import LedgerSearcher
 from cluster.session import RETRIES
+from data.errors import UserError
 from data.storage import Storage
-from trainables.trials import INDEX, member_configs, member_reports, trial_folder
+from trainables import checkpoint
+from trainables.trials import INDEX, LAST, member_configs, member_reports, trial_folder
 
 __all__ = ["Deadline", "RunCallback"]
 
@@ -216,6 +218,10 @@ class RunCallback(Callback):
                 writer.row(name, record.config, best or {}, self._ledger.metric)
             writer.close()
             self._upload(record.index)
+        if status == STOPPED and self._storage.local is not None:
+            # Most of the file. An object store would have to send and receive it.
+            with contextlib.suppress(FileNotFoundError, UserError):
+                checkpoint.drop(self._storage / trial_folder(record.index), LAST, "optimizer")
         self._ledger.end(record.index, status, error)
 
     def _folder(self, index: int) -> Path:

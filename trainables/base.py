@@ -116,7 +116,7 @@ class LearnerTrainable(tune.Trainable):
         if self._failure is not None:
             return {"failure": self._failure, "done": True}
         last = self._history[-1]
-        finished = last["epoch"] >= (self._settings.stop_after or self._settings.epochs)
+        finished = self._finished()
         return {
             "epoch": last["epoch"],
             self._metric: last[self._metric],
@@ -144,7 +144,14 @@ class LearnerTrainable(tune.Trainable):
             self._best = result
             weights = {"model": self._learner.state_dict()["model"]}
             self._save(BEST, weights)
-        self._save(LAST, self._learner.state_dict())
+        state = self._learner.state_dict()
+        if self._finished():
+            del state["optimizer"]  # Most of the file, and no epoch follows that would need it.
+        self._save(LAST, state)
+
+    def _finished(self) -> bool:
+        end = self._settings.stop_after or self._settings.epochs
+        return bool(self._history) and self._history[-1]["epoch"] >= end
 
     def _save(self, name: str, state: Mapping[str, Any]) -> None:
         checkpoint.save(self._folder, name, state, self._header())

@@ -17,7 +17,7 @@ from torch import Tensor
 from data.errors import UserError
 from data.storage import Storage
 
-__all__ = ["load", "load_header", "save"]
+__all__ = ["drop", "load", "load_header", "save"]
 
 _FIRST_READ = 1 << 16
 _LARGEST_HEADER = 100 << 20  # safetensors' own limit
@@ -63,6 +63,13 @@ def load(storage: Storage, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
             place = place.setdefault(parent, {})
         place[leaf] = value
     return state, header
+
+
+def drop(storage: Storage, name: str, part: str) -> None:
+    """Writes a state again without one of its parts, if it has it; raises as `load` does."""
+    state, header = load(storage, name)
+    if state.pop(part, None) is not None:
+        save(storage, name, state, header)
 
 
 def load_header(storage: Storage, name: str) -> dict[str, Any]:

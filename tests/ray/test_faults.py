@@ -89,6 +89,8 @@ def workers(process: subprocess.Popen[bytes], *titles: str) -> list[psutil.Proce
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, ratings_csv: Path) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("undisturbed")
     finish(start(folder, ratings_csv))
+    for state in folder.glob("run/trials/*/last.safetensors"):
+        assert b"optimizer/" not in state.read_bytes(), "an ended trial keeps its weights alone"
     frame = table(folder)
     assert len(frame) == _NUM_TRIALS
     assert set(frame["status"]) == {"finished", "stopped"}, "some trials stop, some finish"

@@ -46,6 +46,15 @@ def test_a_nested_state_comes_back_bit_for_bit(storage: Storage) -> None:
     assert header == HEADER
 
 
+def test_a_part_can_be_dropped(storage: Storage) -> None:
+    checkpoint.save(storage, "s", STATE, HEADER)
+    for _ in range(2):  # the second time there is nothing to do
+        checkpoint.drop(storage, "s", "optimizer")
+        state, header = checkpoint.load(storage, "s")
+        assert same({k: v for k, v in STATE.items() if k != "optimizer"}, state)
+        assert header == HEADER
+
+
 def test_floats_of_the_header_come_back_bit_for_bit(storage: Storage) -> None:
     values = [0.1 + 0.2, 1e-300, 1 / 3]
     checkpoint.save(storage, "s", {}, {"values": values})

@@ -181,6 +181,16 @@ def test_loading_the_best_of_a_trial_without_one_is_not_found(run: Run) -> None:
         load_best(MatrixFactorization, run.arrays, run.folder(0))
 
 
+def test_the_last_state_of_a_trial_has_no_optimizer_and_can_be_reported_again(run: Run) -> None:
+    trainable = run.start(0)
+    last = steps(trainable, 2)[-1]
+    assert "optimizer" in run.state(0)[0]
+    last = steps(trainable, 1)[-1]
+    assert last["done"]
+    assert "optimizer" not in run.state(0)[0]
+    assert steps(run.start(0), 1) == [last]
+
+
 def test_a_trial_in_a_used_process_equals_one_in_a_fresh_process(run: Run) -> None:
     expected = steps(run.start(1, seed=6), 3)
     used = run.start(0, optimizer="sgd", num_factors=8, epochs=5)
