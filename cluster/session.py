@@ -143,9 +143,12 @@ def _standard_error() -> Iterator[Callable[[], str]]:
         a function that reads what was written.
     """
     sys.stderr.flush()
-    own = os.dup(2)
-    with tempfile.TemporaryFile() as file, os.fdopen(os.dup(own), "w", buffering=1) as shown:
-        python, sys.stderr = sys.stderr, shown
+    own, python = os.dup(2), sys.stderr
+    with suppress(AttributeError, OSError):  # not a file, as in a notebook
+        if python.fileno() == 2:
+            # Not closed: a logging handler that was made meanwhile may keep it.
+            sys.stderr = os.fdopen(os.dup(own), "w", buffering=1)
+    with tempfile.TemporaryFile() as file:
 
         def read() -> str:
             file.seek(0)
