@@ -192,6 +192,8 @@ class _ConvReluPool(torch.autograd.Function):
         width, dim, shift = ctx.width, rows.shape[1], 8 * rows.element_size() - 1
         positive = best.neg().bitwise_right_shift_(shift)
         left = (grad * ctx.scale).view(best.dtype).bitwise_and_(positive)
+        # Each window's gradient goes to one of its rows, so the sum over windows is that over rows.
+        of_bias = left.view(rows.dtype).sum(0, dtype=torch.float32)
         values = torch.empty_like(groups)
         # The first of the largest takes the gradient.
         for place in range(groups.shape[1] - 1):
@@ -202,7 +204,6 @@ class _ConvReluPool(torch.autograd.Function):
         grads = values.view(rows.dtype).view(-1, groups.shape[2])
         windows = _windows(rows, width)
         of_weight = (grads.t() @ windows).float().view(-1, width, dim)
-        of_bias = grads.sum(0, dtype=torch.float32)
         of_rows = None
         if ctx.needs_input_grad[0]:
             of_windows = grads @ flat
