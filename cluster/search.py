@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import sys
 import threading
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from cluster.callback import Deadline
 
 __all__ = ["SearchResult", "publish", "run_search", "stop_on_signal"]
+
+_STOPPING = (
+    b"\nraysweep: stopping after the epochs under way; once more, and it stops at once (epochs "
+    b"that are done are kept)\n"
+)
 
 
 @dataclass(frozen=True)
@@ -189,11 +195,8 @@ def stop_on_signal(deadline: Deadline) -> Iterator[None]:
         if deadline.signalled:
             raise KeyboardInterrupt
         deadline.stop()
-        print(
-            "\nraysweep: stopping after the epochs under way; once more, and it stops at once "
-            "(epochs that are done are kept)",
-            file=sys.stderr,
-        )
+        # Not print: the signal may have come in the middle of a line that the search itself writes.
+        os.write(2, _STOPPING)
 
     before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
