@@ -6,7 +6,6 @@ from cluster.request import SearchRequest
 from data.errors import UserError
 from search_spaces import sample
 from trainables.learner import Dataset
-from trainables.pack import pack_key
 
 __all__ = ["check_pack", "pack_size"]
 
@@ -34,10 +33,6 @@ def check_pack(request: SearchRequest, pack: str) -> None:
             f"--pack {pack} goes with --scheduler asha or none: {request.scheduler} decides about "
             "one trial at a time; leave one of them out"
         )
-    if not request.learner.packed_fields:
-        raise UserError(
-            f"--pack {pack}: {request.task} cannot train several models as one; leave it out"
-        )
 
 
 def pack_size(request: SearchRequest, pack: str, dataset: Dataset) -> int:
@@ -51,11 +46,11 @@ def pack_size(request: SearchRequest, pack: str, dataset: Dataset) -> int:
     check_pack(request, pack)
     if pack != "auto":
         return 1 if pack == "off" else int(pack)
-    learner, config = request.learner, request.config({})
+    learner = request.learner
     if request.gpus or not request.spaces or request.scheduler not in _SCHEDULERS:
         return 1
     searched = sample(request.suggest(), 0)[1]
-    if not set(searched) <= learner.packed_fields or pack_key(learner, config) is None:
+    if not learner.stacks or not set(searched) <= learner.packed_fields:
         return 1
-    small = learner.num_parameters(config, dataset.arrays) <= _AUTO_PARAMETERS
+    small = learner.num_parameters(request.config({}), dataset.arrays) <= _AUTO_PARAMETERS
     return _AUTO_SIZE if small else 1

@@ -33,7 +33,7 @@ class LedgerSearcher(Searcher):
     limit: int = 1
     active: int = 0
     pack_size: int = 1
-    pack_key: Callable[[dict[str, Any]], str | None]
+    pack_key: Callable[[dict[str, Any]], str]
 
     def __init__(
         self,
@@ -78,8 +78,7 @@ class LedgerSearcher(Searcher):
             record = self._ready.pop(0)
             return {**record.config, INDEX: record.index}
         first = self.pack_key(self._ready[0].config)
-        pack = [r for r in self._ready if first and self.pack_key(r.config) == first]
-        pack = pack[: self.pack_size] or self._ready[:1]
+        pack = [r for r in self._ready if self.pack_key(r.config) == first][: self.pack_size]
         self._ready = [record for record in self._ready if record not in pack]
         return pack_config([{**record.config, INDEX: record.index} for record in pack])
 

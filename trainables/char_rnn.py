@@ -83,6 +83,9 @@ class CharRNN(Learner[CharRNNConfig]):
         "val_bits": "min",
         "val_accuracy": "max",
     }
+    packed_fields: ClassVar[frozenset[str]] = frozenset(
+        ("input_dropout", "layer_dropout", "output_dropout", "max_norm", "learning_rate")
+    )
 
     model: Network
     _state: State = None

@@ -111,7 +111,7 @@ class Learner(ABC, Generic[C]):
     tuples of tensors with a row an example, and a loss and metrics that are means over them; or
     "exactly", if besides what is drawn for a row does not depend on the process that it is in.
     `packed_fields` are those that may differ between models trained as one (see `trainables.pack`);
-    a family that has some implements `pack_loss`.
+    where `stacks`, their weights are stacked, and the family implements `pack_loss`.
 
     Args:
         config: the family's configuration.
@@ -126,6 +126,7 @@ class Learner(ABC, Generic[C]):
     metrics: ClassVar[Mapping[str, str]]
     splits: ClassVar[str] = "no"
     packed_fields: ClassVar[frozenset[str]] = frozenset()
+    stacks: ClassVar[bool] = False
     parallel: Parallel | None = None
 
     def __init__(self, config: C, arrays: Mapping[str, Any], device: str = "cpu") -> None:
@@ -191,7 +192,7 @@ class Learner(ABC, Generic[C]):
 
     def pack_loss(self, pack: Pack, batch: Any) -> Tensor:
         """The loss of one batch for each learner of a pack, [K]; called on the first of them."""
-        raise NotImplementedError(f"{self.name} has no packed_fields")
+        raise NotImplementedError(f"{self.name} stacks no weights")
 
     def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
         """The L2 penalties: parameters w with λ, which may be one number or one for each row.
@@ -256,8 +257,7 @@ class Learner(ABC, Generic[C]):
             loss.backward()
             if self.parallel is not None:
                 self.parallel.sum_gradients(self.model)
-            self._add_penalties()
-            self.limit_gradients()
+            self.finish_gradients()
             self.optimizer.step()
             # Summed on the device: asking for a number each step would wait for the GPU.
             total += loss.detach()
@@ -271,13 +271,15 @@ class Learner(ABC, Generic[C]):
         return self.loss(part) * share if share else self.empty_loss(part) * 0.0
 
     @torch.no_grad()
-    def _add_penalties(self) -> None:
+    def finish_gradients(self) -> None:
+        """Adds the penalties' gradients to those of the loss, and limits both."""
         for parameter, strength in self._penalties:
             assert parameter.grad is not None
             if isinstance(strength, Tensor):
                 parameter.grad.addcmul_(parameter, strength, value=2.0)
             else:
                 parameter.grad.add_(parameter, alpha=2.0 * strength)
+        self.limit_gradients()
 
     def train_in_parallel(self, parallel: Parallel) -> None:
         """Makes this learner one of several that train one model; all must be in the same state.

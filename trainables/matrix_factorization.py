@@ -39,6 +39,7 @@ class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig]):
     name: ClassVar[str] = "matrix_factorization"
     summary: ClassVar[str] = "ratings: user factors · item factors + biases"
     config_class = MatrixFactorizationConfig
+    stacks: ClassVar[bool] = True
     packed_fields: ClassVar[frozenset[str]] = PACKED_FIELDS
 
     model: _DotProduct

@@ -5,6 +5,9 @@ it stacks the weights of K learners, computes K losses of one batch with product
 matrices, and steps all of them with one optimiser. The learners go on owning what they own: their
 parameters and their optimisers' states are views of the stacks, so that a learner can be saved,
 validated, or trained alone at any time, and draws the random numbers that it would have drawn.
+
+Networks whose products are large already, and the recurrent ones, take turns instead: a family
+without a `pack_loss` shares batches, process and optimiser only.
 """
 
 from __future__ import annotations
@@ -22,10 +25,8 @@ from trainables.optim import TrainingConfig, build_optimizer, learning_rate
 __all__ = ["Pack", "pack_key"]
 
 
-def pack_key(learner: type[Learner[Any]], config: TrainingConfig) -> str | None:
-    """Equal for configurations that can be in one pack; None for one that never is."""
-    if not learner.packed_fields:
-        return None
+def pack_key(learner: type[Learner[Any]], config: TrainingConfig) -> str:
+    """Equal for configurations that can be in one pack."""
     fields = {k: v for k, v in config.to_dict().items() if k not in learner.packed_fields}
     return json.dumps(fields, sort_keys=True, default=list)
 
@@ -44,14 +45,16 @@ class Pack:
         self._stacks: dict[int, Tensor] = {}
         # By position: a layer without weights may be there in one model and not in another.
         models = [learner.model for learner in self.learners]
-        self._parameters = [
-            (list(each), self._stack(each).requires_grad_())
-            for each in zip(*(model.parameters() for model in models), strict=True)
-        ]
-        for buffers in zip(*(model.buffers() for model in models), strict=True):
-            self._stack(buffers)
+        self._parameters: list[tuple[list[Tensor], Tensor]] = []
+        if self.lead.stacks:
+            self._parameters = [
+                (list(each), self._stack(each).requires_grad_())
+                for each in zip(*(model.parameters() for model in models), strict=True)
+            ]
+            for buffers in zip(*(model.buffers() for model in models), strict=True):
+                self._stack(buffers)
+            self._strengths = self._stack_penalties()
         self._optimizer = self._merge_optimizers()
-        self._strengths = self._stack_penalties()
 
     def __len__(self) -> int:
         return len(self.learners)
@@ -75,7 +78,10 @@ class Pack:
         Returns:
             [K, n, out].
         """
-        weight, bias = self.of(layer.weight), self.of(layer.bias)
+        weight = self.of(layer.weight)
+        if layer.bias is None:
+            return rows @ weight.transpose(1, 2)
+        bias = self.of(layer.bias)
         if rows.dim() == 3:
             return torch.baddbmm(bias[:, None], rows, weight.transpose(1, 2))
         wide = nn.functional.linear(rows, weight.flatten(0, 1), bias.flatten())
@@ -124,6 +130,7 @@ class Pack:
         order = self.lead.begin_epoch()  # The last to seed: batches are drawn from its generator.
         device, seed = self.lead.device, torch.initial_seed()
         self.generators = [torch.Generator(device).manual_seed(seed) for _ in self.learners]
+        self._random = [_Random(device) for _ in self.learners]
         losses = self._train(order)
         results: list[dict[str, float] | Exception] = []
         for learner, loss in zip(self.learners, losses, strict=True):
@@ -135,7 +142,7 @@ class Pack:
 
     def _train(self, order: torch.Generator) -> list[float]:
         lead, steps = self.lead, self.lead.num_batches()
-        stacks = [stack for _, stack in self._parameters]
+        add_gradients = self._stacked_gradients if lead.stacks else self._gradients_in_turn
         total = torch.zeros(len(self), device=lead.device)
         for learner in self.learners:
             learner.model.train()
@@ -143,25 +150,42 @@ class Pack:
             for group in self._optimizer.param_groups:
                 rate = learning_rate(group["config"], lead.epoch - 1 + step / steps)
                 group["lr"] = rate * group["scale"]
-            with torch.autocast("cuda", torch.bfloat16, enabled=lead.device.type == "cuda"):
-                losses = lead.pack_loss(self, batch)
-            # Each learner's weights are in its own loss only, so the sum keeps them apart.
-            self._step(torch.autograd.grad(losses.sum(), stacks))
-            total += losses.detach()
+            total += add_gradients(batch)
+            self._optimizer.step()
         return (total / steps).tolist()
 
-    @torch.no_grad()
-    def _step(self, gradients: Sequence[Tensor]) -> None:
-        for (parameters, stack), strength, gradient in zip(
-            self._parameters, self._strengths, gradients, strict=True
-        ):
-            # The fused optimisers read memory in order, whatever a gradient's strides are.
-            gradient = gradient.contiguous()
-            if strength is not None:
-                gradient.addcmul_(stack, strength, value=2.0)
-            for parameter, own in zip(parameters, gradient.unbind(), strict=True):
-                parameter.grad = own
-        self._optimizer.step()
+    def _stacked_gradients(self, batch: Any) -> Tensor:
+        """Sets every parameter's gradient, penalties included; returns the losses, [K]."""
+        with self._autocast():
+            losses = self.lead.pack_loss(self, batch)
+        # Each learner's weights are in its own loss only, so the sum keeps them apart.
+        gradients = torch.autograd.grad(losses.sum(), [stack for _, stack in self._parameters])
+        with torch.no_grad():
+            for (parameters, stack), strength, gradient in zip(
+                self._parameters, self._strengths, gradients, strict=True
+            ):
+                # The fused optimisers read memory in order, whatever a gradient's strides are.
+                gradient = gradient.contiguous()
+                if strength is not None:
+                    gradient.addcmul_(stack, strength, value=2.0)
+                for parameter, own in zip(parameters, gradient.unbind(), strict=True):
+                    parameter.grad = own
+        return losses.detach()
+
+    def _gradients_in_turn(self, batch: Any) -> Tensor:
+        """The same, one learner after another; each draws from where it left the generator."""
+        losses = []
+        for learner, random in zip(self.learners, self._random, strict=True):
+            with random, self._autocast():
+                loss = learner.loss(batch)
+            learner.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            learner.finish_gradients()
+            losses.append(loss.detach())
+        return torch.stack(losses)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast("cuda", torch.bfloat16, enabled=self.lead.device.type == "cuda")
 
     @torch.no_grad()
     def _stack(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -199,3 +223,17 @@ class Pack:
             rows = [one if isinstance(one, Tensor) else stack.new_full(shape, one) for one in each]
             stacked.append(torch.stack(torch.broadcast_tensors(*rows)).contiguous())
         return stacked
+
+
+class _Random:
+    """A position in PyTorch's global generator, kept for as long as others draw from it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._module = torch.cuda if device.type == "cuda" else torch
+        self._state = self._module.get_rng_state()
+
+    def __enter__(self) -> None:
+        self._module.set_rng_state(self._state)
+
+    def __exit__(self, *error: object) -> None:
+        self._state = self._module.get_rng_state()

@@ -103,6 +103,7 @@ class RatingsNet(RatingsLearner[RatingsNetConfig]):
     name: ClassVar[str] = "ratings_net"
     summary: ClassVar[str] = "ratings: dense layers on user and item embeddings and features"
     config_class = RatingsNetConfig
+    stacks: ClassVar[bool] = True
     packed_fields: ClassVar[frozenset[str]] = PACKED_FIELDS | frozenset(
         ("dense_l2", "embedding_dropout", "dense_dropout", "embedding_rate")
     )

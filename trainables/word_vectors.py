@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from trainables.embedding import Embedding
 from trainables.learner import Dataset, Learner
 from trainables.optim import TrainingConfig
 from trainables.sequences import WordsConfig, load_words, symbol_embedding
+
+if TYPE_CHECKING:
+    from trainables.pack import Pack
 
 __all__ = ["Noise", "WordVectorsConfig", "WordVectorsLearner"]
 
@@ -134,6 +137,27 @@ class _Windows(nn.Module):
         )
         return real, corrupted
 
+    def pack_forward(self, pack: Pack, windows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` of every network of a pack, [K, n, 1] twice."""
+        count, width = windows.shape
+        configs = [learner.config for learner in pack.learners]
+        table, rates = pack.of(self.embedding.weight), [c.embedding_dropout for c in configs]
+        vectors = pack.drop(pack.embedding(table, windows.flatten()), rates)
+        vectors = vectors.view(len(pack), count, width, -1)
+        half = width // 2
+        around = torch.cat([vectors[:, :, :half], vectors[:, :, half + 1 :]], 2).flatten(2)
+        context = pack.linear(self.context, around)
+        words = vectors[:, :, half], pack.drop(pack.embedding(table, noise[:, 0]), rates)
+        hidden_rates = [c.hidden_dropout for c in configs]
+        real, corrupted = (
+            pack.linear(
+                self.output,
+                pack.drop(torch.relu(context + pack.linear(self.middle, word)), hidden_rates),
+            )
+            for word in words
+        )
+        return real, corrupted
+
 
 class _SkipGram(nn.Module):
     """Scores pairs of words: high for those that stand in one window."""
@@ -153,6 +177,20 @@ class _SkipGram(nn.Module):
         around = torch.cat([windows[:, :half], windows[:, half + 1 :]], 1)
         return (self.context(around) @ middle).squeeze(2), (self.context(noise) @ middle).squeeze(2)
 
+    def pack_forward(self, pack: Pack, windows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` of every network of a pack, [K, n, window - 1] and [K, n, negatives]."""
+        half = windows.shape[1] // 2
+        rates = [learner.config.embedding_dropout for learner in pack.learners]
+        table, contexts = pack.of(self.embedding.weight), pack.of(self.context.weight)
+        middle = pack.drop(pack.embedding(table, windows[:, half]), rates)[..., None]
+
+        def scores(ids: Tensor) -> Tensor:
+            vectors = pack.embedding(contexts, ids.flatten()).view(len(pack), *ids.shape, -1)
+            return (vectors @ middle).squeeze(3)
+
+        around = torch.cat([windows[:, :half], windows[:, half + 1 :]], 1)
+        return scores(around), scores(noise)
+
 
 class WordVectorsLearner(Learner[WordVectorsConfig]):
     """Vectors of a text's words."""
@@ -162,6 +200,10 @@ class WordVectorsLearner(Learner[WordVectorsConfig]):
     config_class = WordVectorsConfig
     data_class: ClassVar[type[Config]] = WordsConfig
     metrics: ClassVar[Mapping[str, str]] = {"val_loss": "min", "val_accuracy": "max"}
+    stacks: ClassVar[bool] = True
+    packed_fields: ClassVar[frozenset[str]] = frozenset(
+        ("embedding_dropout", "hidden_dropout", "frequent", "learning_rate")
+    )
 
     model: _Windows | _SkipGram
 
@@ -235,9 +277,18 @@ class WordVectorsLearner(Learner[WordVectorsConfig]):
         losses = self._losses(*self.model(windows, noise))
         return (losses * weights).sum() / weights.sum()
 
+    def pack_loss(self, pack: Pack, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """`loss` of every network of a pack, [K]."""
+        windows, noise = batch
+        middle = windows[:, self.config.window // 2]
+        learners: list[Any] = pack.learners
+        weights = torch.stack([learner._weights[middle] for learner in learners])
+        losses = self._losses(*self.model.pack_forward(pack, windows, noise))
+        return (losses * weights).sum(1) / weights.sum(1)
+
     def _losses(self, real: Tensor, random: Tensor) -> Tensor:
         """Loss of each window; a logistic loss is softplus of the score towards the wrong side."""
-        return softplus(-real.float()).mean(1) + softplus(random.float()).sum(1)
+        return softplus(-real.float()).mean(-1) + softplus(random.float()).sum(-1)
 
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
         """Loss as in training, all windows alike; share of right decisions, chance being 0.5.

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from trainables import LEARNERS, get_learner
 from trainables.image_head import ImageHead
 from trainables.learner import Dataset, Learner, TrainingDivergedError
 from trainables.matrix_factorization import MatrixFactorization
 from trainables.pack import Pack, pack_key
+from trainables.sentiment import Sentiment
 
 # For each family that packs: what all share, and what each has of its own.
 CASES: dict[str, list[tuple[dict[str, Any], list[dict[str, Any]]]]] = {
@@ -45,6 +44,54 @@ CASES: dict[str, list[tuple[dict[str, Any], list[dict[str, Any]]]]] = {
             [{"embedding_l2": 0.0}, {"embedding_l2": 1e-3}],
         ),
         ({"batch_size": 64, "implicit_feedback": True}, [{}, {"implicit_l2": 0.0}]),
+    ],
+    "sentiment": [
+        (
+            {
+                "batch_size": 64,
+                "filter_widths": (2, 3),
+                "num_filters": (4,),
+                "precision": "float32",
+            },
+            [
+                {},
+                {"word_dropout": 0.0, "dense_l2": 0.01, "embedding_l2": 0.001},
+                {"channel_dropout": 0.3, "conv_dropout": 0.0, "learning_rate": 0.01},
+                {"pool_dropout": 0.2, "dense_dropout": 0.0},
+            ],
+        ),
+        (
+            {"architecture": "dense", "embedding_phases": "1xfrozen,9xtrainable"},
+            [{"embedding_dropout": 0.0, "embedding_l2": 0.01}, {"dense_dropout": 0.1}],
+        ),
+        (
+            {"architecture": "lstm", "lstm_size": 8, "batch_size": 64},
+            [{"dense_dropout": 0.0}, {"word_dropout": 0.4}, {"learning_rate": 0.01}],
+        ),
+    ],
+    "char_rnn": [
+        (
+            {"hidden_size": 8, "sequence_length": 16, "num_layers": 2},
+            [{}, {"input_dropout": 0.2, "layer_dropout": 0.0}, {"output_dropout": 0.0}],
+        ),
+        (
+            {"hidden_size": 8, "sequence_length": 16, "cell": "gru", "tied_weights": True},
+            [{"max_norm": 0.1, "output_dropout": 0.0}, {"learning_rate": 0.01}],
+        ),
+    ],
+    "word_vectors": [
+        (
+            {"window": 5, "batch_size": 128, "embedding_size": 8, "hidden_size": 8},
+            [
+                {},
+                {"embedding_dropout": 0.3, "learning_rate": 0.01},
+                {"hidden_dropout": 0.2, "frequent": 1.0},
+            ],
+        ),
+        (
+            {"task": "skip_gram", "window": 5, "batch_size": 128, "embedding_size": 8},
+            [{"frequent": 0.1}, {"embedding_dropout": 0.5}, {"learning_rate": 0.02}],
+        ),
     ],
     "ratings_net": [
         (
@@ -84,15 +131,12 @@ def assert_alike(packed: Learner[Any], alone: Learner[Any]) -> None:
         torch.testing.assert_close(value, other[name], rtol=1e-3, atol=2e-5, msg=name)
 
 
-@pytest.mark.parametrize("family", [n for n in LEARNERS if get_learner(n).packed_fields])
-def test_packed_models_are_those_trained_alone(family: str, request: Any) -> None:
+def test_packed_models_are_those_trained_alone(
+    learner_class: type[Learner[Any]], tiny_dataset: Dataset
+) -> None:
     """Curves, weights and optimisers' states, also when the pack loses a member half-way."""
-    learner = get_learner(family)
-    dataset = request.getfixturevalue(
-        "heads_dataset" if family == "image_head" else "ratings_dataset"
-    )
-    for shared, own in CASES[family]:
-        packed, alone = (learners(learner, dataset, shared, own) for _ in range(2))
+    for shared, own in CASES[learner_class.name]:
+        packed, alone = (learners(learner_class, tiny_dataset, shared, own) for _ in range(2))
         pack = Pack(packed)
         for epoch in range(4):
             if epoch == 2:
@@ -102,11 +146,6 @@ def test_packed_models_are_those_trained_alone(family: str, request: Any) -> Non
                 assert mine == pytest.approx(theirs.run_epoch(), rel=1e-4, abs=1e-5)
         for mine, theirs in zip(packed, alone, strict=True):
             assert_alike(mine, theirs)
-
-
-@pytest.fixture(scope="module")
-def heads_dataset(features_folder: Path) -> Dataset:
-    return ImageHead.load_data(ImageHead.data_class.create({"dataset": str(features_folder)}))
 
 
 def test_a_packed_model_goes_on_alone_and_back(ratings_dataset: Dataset) -> None:
@@ -146,6 +185,8 @@ def test_one_that_diverges_leaves_the_others_alone(ratings_dataset: Dataset) -> 
         (ImageHead, {"dense_dropout": 0.1, "dense_l2": 0.0}, True),
         (ImageHead, {"dense_batchnorm": True}, False),
         (ImageHead, {"variant_share": 0.5}, False),
+        (Sentiment, {"word_dropout": 0.5, "dense_l2": 0.1}, True),
+        (Sentiment, {"filter_widths": (7,)}, False),
     ],
 )
 def test_only_models_of_one_shape_and_order_of_batches_share_a_pack(
@@ -154,8 +195,3 @@ def test_only_models_of_one_shape_and_order_of_batches_share_a_pack(
     create: Callable[..., Any] = family.config_class.create
     one, other = pack_key(family, create({})), pack_key(family, create(fields))
     assert (one == other) == packs
-
-
-def test_what_cannot_be_stacked_is_never_packed() -> None:
-    sentiment = get_learner("sentiment")
-    assert pack_key(sentiment, sentiment.config_class.create({})) is None

@@ -24,7 +24,6 @@ def request(**fields: Any) -> SearchRequest:
         ({}, "0", "use auto, off, or a number"),
         ({}, "-2", "use auto, off, or a number"),
         ({"scheduler": "pbt"}, "4", "--scheduler asha or none"),
-        ({"task": "sentiment", "settings": {}}, "4", "sentiment cannot train several"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(fields: dict[str, Any], pack: str, words: str) -> None:
@@ -48,6 +47,8 @@ def test_what_cannot_be_followed_is_refused(fields: dict[str, Any], pack: str, w
         ({"task": "ratings_net", "settings": {}}, "auto", 8),
         ({"task": "ratings_net", "settings": {"num_factors": 1024}}, "auto", 1),
         ({"task": "char_rnn", "spaces": ("optimizer",), "settings": {}}, "auto", 1),
+        ({"task": "char_rnn", "spaces": ("dropout_placement",), "settings": {}}, "auto", 1),
+        ({"task": "char_rnn", "spaces": ("dropout_placement",), "settings": {}}, "3", 3),
     ],
 )
 def test_small_models_that_differ_in_rates_and_penalties_are_packed(

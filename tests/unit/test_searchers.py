@@ -368,13 +368,6 @@ def test_packs_hold_what_belongs_together_and_every_trial_once(tmp_path: Path) -
     assert configs(single) == configs(search)
 
 
-def test_what_cannot_be_packed_runs_alone(tmp_path: Path) -> None:
-    search = Search(tmp_path, num_samples=5)
-    search.searcher.pack_size = 3
-    search.searcher.pack_key = lambda config: None
-    assert drawn(search) == [[0], [1], [2], [3], [4]]
-
-
 def test_interrupted_packs_are_formed_anew(tmp_path: Path) -> None:
     first = Search(tmp_path, num_samples=6)
     first.searcher.pack_size = 4
