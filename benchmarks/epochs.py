@@ -43,6 +43,8 @@ __all__ = [
     "packed_factorisations",
     "packed_heads",
     "packed_networks",
+    "packed_texts",
+    "packed_words",
     "rival",
     "surprise",
 ]
@@ -301,6 +303,28 @@ def packed_networks(rounds: int, batches: int) -> Measured:
         {"num_factors": 8, "dense_l2": 1e-5 * 2**k, "dense_dropout": 0.05 * k} for k in range(_PACK)
     ]
     return _packed_ratings("ratings_net", own, rounds)
+
+
+def packed_words(rounds: int, batches: int) -> Measured:
+    """Eight sets of word vectors of 8 numbers, which differ in dropout, from 20,000 words."""
+    del batches
+    sizes = {"embedding_size": 8, "hidden_size": 16}
+    own = [{**sizes, "embedding_dropout": 0.02 * k} for k in range(_PACK)]
+    learner = get_learner("word_vectors")
+    dataset = learner.load_data(learner.data_class.create({"dataset": "nietzsche"}))
+    parts = {name: dataset.arrays[name][:20_000] for name in ("train_ids", "val_ids")}
+    return _packed(learner, Dataset({**dataset.arrays, **parts}, {}), own, rounds)
+
+
+def packed_texts(rounds: int, batches: int) -> Measured:
+    """Eight CNNs on some 400 reviews, which differ in dropout: they take turns on a batch."""
+    del batches
+    own = [{"dense_dropout": 0.1 * k} for k in range(_PACK)]
+    learner = get_learner("sentiment")
+    arrays = dict(learner.load_data(learner.data_class.create({})).arrays)
+    for name in (name for name in arrays if name.startswith(("train_", "val_"))):
+        arrays[name] = arrays[name][::60]
+    return _packed(learner, Dataset(arrays, {}), own, rounds)
 
 
 def _packed_ratings(name: str, own: list[dict[str, Any]], rounds: int) -> Measured:

@@ -99,6 +99,8 @@ ROWS = {
     "packs": Row("8 small factorisations packed", "one by one", 0.8, epochs.packed_factorisations),
     "net_packs": Row("8 small ratings networks packed", "one by one", 0.9, epochs.packed_networks),
     "head_packs": Row("8 small heads packed", "one by one", 0.8, epochs.packed_heads),
+    "word_packs": Row("8 small word vectors packed", "one by one", 0.9, epochs.packed_words),
+    "text_packs": Row("8 CNNs in turns", "one by one", None, epochs.packed_texts),
 }
 
 
