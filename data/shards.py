@@ -323,7 +323,9 @@ def _read_into(
                 raise _damaged(storage, shard.name, f"{file.metadata.num_rows} rows")
             wanted = [*plain, "id"] if others else []
             wanted += ["features"] if rows.features.shape[1:] != (0,) else []
-            for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=wanted):
+            # One thread: nearly all is one column, and a pool only adds to its time.
+            parts = file.iter_batches(batch_size=_ROW_GROUP, columns=wanted, use_threads=False)
+            for batch in parts:
                 end = start + batch.num_rows
                 for name, target in plain.items():
                     target[start:end] = batch.column(name).to_numpy(zero_copy_only=False)
