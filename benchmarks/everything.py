@@ -1,6 +1,6 @@
 """All benchmarks beside what one would use instead, one after the other, and their goals.
 
-    python -m benchmarks.everything               # make bench: hours
+    python -m benchmarks.everything               # make bench: about an hour
     python -m benchmarks.everything --quick       # make bench-quick: under 10 minutes
     python -m benchmarks.everything --only starting features-lite0
 
@@ -34,19 +34,21 @@ class _Program:
     quick: tuple[str, ...] | None = None
 
 
+# The tutorial's loader workers and whole epochs of Keras's networks would take hours.
+_ONE = ("--repeats", "1")
 _LITE0 = ("--backbone", "efficientnet_lite0")
 PROGRAMS = {
-    "epochs": _Program("table", quick=("--quick",)),
-    "ratings-search": _Program("ratings_search"),
-    "texts-search": _Program("sentiment_search"),
-    "features-vgg16": _Program("image_features"),
+    "epochs": _Program("table", ("--rounds", "3", "--batches", "100"), ("--quick",)),
+    "ratings-search": _Program("ratings_search", (*_ONE, "--without-tutorial-workers")),
+    "texts-search": _Program("sentiment_search", _ONE),
+    "features-vgg16": _Program("image_features", ("--rounds", "1")),
     "features-lite0": _Program(
         "image_features",
-        _LITE0,
+        (*_LITE0, "--rounds", "1"),
         (*_LITE0, "--images", "400", "--rounds", "1", "--seconds", "5"),
     ),
     "overhead": _Program("trial_overhead"),
-    "starting": _Program("starting", quick=("--repeats", "1")),
+    "starting": _Program("starting", quick=_ONE),
 }
 
 

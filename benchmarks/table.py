@@ -68,8 +68,8 @@ def _keras(model: str) -> Callable[[int, int], epochs.Measured]:
     data_dir = os.environ.get("RAYSWEEP_DATA")
 
     def measure(rounds: int, batches: int) -> epochs.Measured:
-        if model == "lstm":  # whose steps Keras takes word by word, in seconds a batch
-            batches = batches // 10 or 30
+        if model == "lstm":  # whose steps Keras takes word by word, in ten seconds a batch or more
+            batches = 3
         return sentiment_epoch.beside_keras(model, data_dir, rounds, batches)
 
     return measure
@@ -178,11 +178,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", nargs="+", choices=sorted(ROWS), default=list(ROWS))
     parser.add_argument("--quick", action="store_true", help="3 rounds, 30 batches of text")
     parser.add_argument("--rounds", type=int, help="5 by default")
+    parser.add_argument("--batches", type=int, default=0, help="of texts a round; all by default")
     parser.add_argument("--save", action="store_true", help="as a report in docs/benchmarks")
     parser.add_argument("--check", action="store_true", help="against the last report")
     options = parser.parse_args(arguments)
     rounds = options.rounds or (3 if options.quick else 5)
-    batches = 30 if options.quick else 0
+    batches = options.batches or (30 if options.quick else 0)
     torch.set_num_threads(1)
     if not RIVALS.exists():
         CONSOLE.print("Surprise, Keras and datasets are left out: `make rivals` installs them")
