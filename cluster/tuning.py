@@ -30,7 +30,16 @@ def run_trials(
     callback: RunCallback,
     deadline: Deadline,
 ) -> None:
-    """Runs the searcher's trials to their ends, or until the deadline."""
+    """Runs the searcher's trials to their ends, or until the deadline.
+
+    Args:
+        request: the search, already `checked()`.
+        storage: the run's folder; trials write their states there.
+        dataset: its arrays go to every worker, by way of Ray's object store.
+        searcher: proposes, and keeps the ledger.
+        callback: hears of every result, and writes what the run shows.
+        deadline: when to stop, and why.
+    """
     # Ray would ask for the next trial only when the last one has started; so all start at once.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.limit)
 
@@ -94,6 +103,12 @@ def concurrency(
 
     With too few waiting, Ray ends a worker whose trial is over where another trial could use it.
     Packs do not wait: a searcher learns nothing from what is proposed and has not started.
+
+    Args:
+        ray: the module, connected to a cluster.
+        request: the search; a trial's CPUs and GPUs count.
+        max_concurrent: as asked for; None for as many as the cluster holds.
+        packs: whether several trials train in one process.
     """
     if max_concurrent is not None:
         return max_concurrent
