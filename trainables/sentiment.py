@@ -17,7 +17,7 @@ from trainables.embedding import Embedding
 from trainables.learner import Dataset, Learner
 from trainables.ngram_scores import NgramScores, log_ratios
 from trainables.sentiment_config import SentimentConfig, SentimentData
-from trainables.sentiment_net import SentimentNet, build_network
+from trainables.sentiment_net import INIT_SCALE, SentimentNet, build_network
 from trainables.text_layers import fast_dtype
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ __all__ = ["Sentiment", "first_embedding"]
 
 _EVALUATE_AT_ONCE = 512
 _DEFAULT_SIZE = 32
-_INIT_SCALE = 0.05
 _NO_VECTORS = (
     "embedding_source=glove needs word vectors, and the data have none; add --data vectors=glove.6B"
 )
@@ -239,7 +238,7 @@ def first_embedding(config: SentimentConfig, data: Mapping[str, Any]) -> Tensor:
     size = data["vocabulary_size"]
     if config.embedding_source == "random":
         dim = config.embedding_size or _DEFAULT_SIZE
-        table = torch.empty(size, dim).uniform_(-_INIT_SCALE, _INIT_SCALE)
+        table = torch.empty(size, dim).uniform_(-INIT_SCALE, INIT_SCALE)
     else:
         if "vectors" not in data:
             raise UserError(_NO_VECTORS)

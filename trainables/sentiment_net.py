@@ -23,7 +23,10 @@ from trainables.text_layers import (
 )
 from trainables.text_packing import left_aligned, pack
 
-__all__ = ["SentimentNet", "build_network"]
+__all__ = ["INIT_SCALE", "SentimentNet", "build_network"]
+
+INIT_SCALE = 0.05
+"""Random first values of an embedding are uniform from its negative to it."""
 
 
 class SentimentNet(nn.Module, ABC):
@@ -148,7 +151,8 @@ class _Convolution(SentimentNet):
         self.biases = nn.ParameterList()
         for width, number in zip(config.filter_widths, config.num_filters, strict=True):
             filters = torch.empty(number, width, table.shape[1])
-            bound = (6.0 / (width * (table.shape[1] + number))) ** 0.5
+            bound = _first_scale(config, table)
+            bound *= (6.0 / (width * (table.shape[1] + number))) ** 0.5
             self.filters.append(nn.Parameter(filters.uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.zeros(number)))
 
@@ -191,7 +195,7 @@ class _Lstm(SentimentNet):
         size = config.lstm_size
         of_words, of_states, bias, other_bias = self.lstm.all_weights[0]
         with torch.no_grad():
-            nn.init.xavier_uniform_(of_words)
+            nn.init.xavier_uniform_(of_words, gain=_first_scale(config, table))
             for gate in of_states.split(size):
                 nn.init.orthogonal_(gate)
             bias.zero_()
@@ -209,6 +213,17 @@ class _Lstm(SentimentNet):
             states, _ = self.lstm(rows)
         last = (lengths.long() - 1).view(count, 1, 1).expand(-1, 1, states.shape[2])
         return states.gather(1, last)[:, 0].to(self.dtype)
+
+
+def _first_scale(config: SentimentConfig, table: Tensor) -> float:
+    """What the first weights on words are multiplied by.
+
+    Word vectors are eight times as large as random ones. With the same weights on them filters
+    give large noise, and learning starts late or not at all (docs/sentiment.md).
+    """
+    if config.embedding_source == "random":
+        return 1.0
+    return INIT_SCALE / 3**0.5 / float(table.std())
 
 
 def build_network(

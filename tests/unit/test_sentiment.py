@@ -254,6 +254,23 @@ def test_word_vectors_become_an_embedding_of_any_size(
     learner.run_epoch()
 
 
+@pytest.mark.parametrize("architecture", ["cnn", "lstm"])
+def test_first_weights_suit_word_vectors_of_any_scale(
+    texts_dataset: Dataset, architecture: str
+) -> None:
+    """Filters and gates start with the same sums, however long the vectors are."""
+    arrays = vectors(texts_dataset)
+    sums = []
+    for scale in (1.0, 10.0):
+        scaled = {"vectors": scale * arrays["vectors"]}
+        fields = {"embedding_source": "glove", "architecture": architecture}
+        learner = build(texts_dataset, scaled, **NO_DROPOUT, **fields)
+        with torch.inference_mode():
+            sums.append(learner.model.features(*some(learner)))
+    assert float(sums[0].std()) > 0
+    torch.testing.assert_close(sums[0], sums[1])
+
+
 def test_a_random_embedding_of_any_size(texts_dataset: Dataset) -> None:
     data = {"vocabulary_size": 50}
     for size, expected in ((None, 32), (7, 7)):
