@@ -52,6 +52,7 @@ __all__ = [
 # Epochs of these small models are short: a round has several, so that it says something.
 EPOCHS_A_ROUND = 4
 _PACK = 8
+_PACK_EPOCHS = 2
 _ROWS, _WIDTH, _CLASSES = 8192, 1280, 10
 
 
@@ -70,13 +71,14 @@ def _in_turns(
     theirs: Callable[[], Any],
     rounds: int,
     clock: Callable[[], float] = time.process_time,
+    epochs: int = EPOCHS_A_ROUND,
 ) -> tuple[list[float], list[float]]:
     """Runs both once unmeasured, for what is done once, and then in turns."""
     times: tuple[list[float], list[float]] = [], []
     for number in range(-1, rounds):
         for place in (0, 1) if number % 2 else (1, 0):
             start = clock()
-            for _ in range(EPOCHS_A_ROUND):
+            for _ in range(epochs):
                 (ours, theirs)[place]()
             if number >= 0:
                 times[place].append(clock() - start)
@@ -280,10 +282,12 @@ def _packed(
     learner: type[Learner[Any]], dataset: Dataset, own: list[dict[str, Any]], rounds: int
 ) -> Measured:
     """The same models in one pack, and one after the other; training and validation."""
-    configs = [learner.config_class.create({"epochs": _epochs(rounds), **fields}) for fields in own]
+    epochs = (rounds + 1) * _PACK_EPOCHS
+    configs = [learner.config_class.create({"epochs": epochs, **fields}) for fields in own]
     packed, alone = ([learner(config, dataset.arrays) for config in configs] for _ in range(2))
     pack = Pack(packed)
-    times = _in_turns(pack.run_epoch, lambda: [one.run_epoch() for one in alone], rounds)
+    both = pack.run_epoch, lambda: [one.run_epoch() for one in alone]
+    times = _in_turns(*both, rounds, epochs=_PACK_EPOCHS)
     name = next(iter(learner.metrics))
     metrics = (sum(one.validate()[name] for one in those) / _PACK for those in (packed, alone))
     return Measured(*times, *metrics)

@@ -6,7 +6,7 @@ A search of four trials of one epoch on 2,000 generated ratings, in fresh proces
 first epoch is there when a trial's result is in the run's files; looked for ten times a second.
 Memory is the largest sum of PSS over all processes, Ray's own among them. The time of the
 processor, of the whole tree until then, is shown as well: on a busy machine it is the fairer one.
-A floor stands beside them: Ray, and three processes that import PyTorch and Ray Tune, nothing else.
+A floor stands beside them: PyTorch, then Ray and two more processes that import both; no more.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """What any search on Ray and PyTorch must at least start: a floor, which trains nothing.
 
-A driver and two actors that import PyTorch and Ray Tune, in a session without a dashboard.
+A driver and two actors that import PyTorch and Ray Tune, in a session without a dashboard. The
+driver imports PyTorch before it starts Ray: without it, it could not tell a wrong name, or a run
+that is finished, for which nothing is to be started.
 
 python -m benchmarks.contestants.bare_ray FOLDER
 """
@@ -12,6 +14,7 @@ import logging
 from pathlib import Path
 
 import ray
+import torch
 
 from benchmarks.contestants.protocol import options
 
@@ -24,7 +27,6 @@ class _Worker:
 
 
 def _use() -> int:
-    import torch
     from ray import tune
 
     assert tune.Trainable
