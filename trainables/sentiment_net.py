@@ -149,10 +149,10 @@ class _Convolution(SentimentNet):
         self.width = max(config.filter_widths)
         self.filters = nn.ParameterList()
         self.biases = nn.ParameterList()
+        scale = _first_scale(config, table)
         for width, number in zip(config.filter_widths, config.num_filters, strict=True):
             filters = torch.empty(number, width, table.shape[1])
-            bound = _first_scale(config, table)
-            bound *= (6.0 / (width * (table.shape[1] + number))) ** 0.5
+            bound = scale * (6.0 / (width * (table.shape[1] + number))) ** 0.5
             self.filters.append(nn.Parameter(filters.uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.zeros(number)))
 
@@ -216,14 +216,15 @@ class _Lstm(SentimentNet):
 
 
 def _first_scale(config: SentimentConfig, table: Tensor) -> float:
-    """What the first weights on words are multiplied by.
+    """What the first weights on words are multiplied by: random vectors' deviation by the table's.
 
-    Word vectors are eight times as large as random ones. With the same weights on them filters
+    GloVe's vectors are eight times as large as random ones. With the same weights on them filters
     give large noise, and learning starts late or not at all (docs/sentiment.md).
     """
-    if config.embedding_source == "random":
+    spread = float(table.std())
+    if config.embedding_source == "random" or not spread:
         return 1.0
-    return INIT_SCALE / 3**0.5 / float(table.std())
+    return INIT_SCALE / 3**0.5 / spread  # of a uniform distribution from -INIT_SCALE to it
 
 
 def build_network(

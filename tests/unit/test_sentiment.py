@@ -271,6 +271,13 @@ def test_first_weights_suit_word_vectors_of_any_scale(
     torch.testing.assert_close(sums[0], sums[1])
 
 
+@pytest.mark.parametrize("architecture", ["cnn", "lstm"])
+def test_word_vectors_of_zeros_train(texts_dataset: Dataset, architecture: str) -> None:
+    zeros = {"vectors": np.zeros_like(vectors(texts_dataset)["vectors"])}
+    learner = build(texts_dataset, zeros, embedding_source="glove", architecture=architecture)
+    assert np.isfinite(learner.run_epoch()["val_loss"])
+
+
 def test_a_random_embedding_of_any_size(texts_dataset: Dataset) -> None:
     data = {"vocabulary_size": 50}
     for size, expected in ((None, 32), (7, 7)):
