@@ -52,7 +52,7 @@ __all__ = [
 # Epochs of these small models are short: a round has several, so that it says something.
 EPOCHS_A_ROUND = 4
 _PACK = 8
-_PACK_EPOCHS = 2
+_PACK_EPOCHS = 2  # of eight models each
 _ROWS, _WIDTH, _CLASSES = 8192, 1280, 10
 
 
