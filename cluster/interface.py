@@ -61,7 +61,7 @@ def tune(
         gpus: GPUs of one trial; 0.5 for half a one.
         max_concurrent: trials at a time; as many as fit by default.
         warm_start: earlier runs, by name or folder, whose results the search starts from.
-        pack: how many trials train as one model: "auto", "off" or a number.
+        pack: how many trials train in one process: "auto", "off" or a number.
         time_budget: seconds after which to pause; the same call goes on.
         name: the run's; equal requests share one by default.
         storage: folder of all runs, or an address such as s3://bucket/folder.

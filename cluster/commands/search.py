@@ -91,8 +91,8 @@ def tune(
         str,
         typer.Option(
             metavar="N|auto|off",
-            help="Trials that train as one model, where they differ in rates and penalties only; "
-            "auto: where that is known to be faster.",
+            help="Trials that train in one process on the same batches, where they differ in rates "
+            "and penalties only; auto: where that is known to be faster.",
             rich_help_panel=_SEARCH,
         ),
     ] = "auto",
