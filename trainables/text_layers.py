@@ -1,9 +1,9 @@
 """Layers that compute what PyTorch's do, with far fewer passes over memory.
 
 Activations are bfloat16 where the processor multiplies it natively, with float32 weights and sums.
-Dropout is a bitwise "and" with a mask: drawing 16 random bits an element takes a fifth of the time
+Dropout is a bitwise "and" with a mask: drawing 16 random bits an element takes a tenth of the time
 of PyTorch's Bernoulli draws, and its rate is exact to 1/32768 (what is kept is divided by that
-exact share). Masks come from PyTorch's global generator, so that a seed fixes them.
+exact share). PyTorch's global generator seeds the masks, so that its seed fixes them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.grad import conv2d_input
 
 __all__ = [
     "conv_relu_pool",
@@ -59,11 +61,18 @@ def keep_mask(shape: Sequence[int], rate: float, dtype: torch.dtype, device: Any
     size = 1
     for each in shape:
         size *= each
-    words = torch.empty(-(-size // 4), dtype=torch.int64, device=device)
-    bits = words.random_(-(2**63), None).view(torch.int16)[:size]
-    # 15 random bits minus the threshold: its sign, spread over all bits, is -1 where dropped.
-    bits.bitwise_and_(_STEPS - 1).sub_(round(rate * _STEPS)).bitwise_right_shift_(15)
-    return bits.bitwise_not_().to(_BITS[dtype]).view(tuple(shape))
+    bits = _random_words(-(-size // 4), torch.device(device)).view(torch.int16)[:size]
+    # The threshold minus 1 minus 15 random bits: its sign, spread over all bits, is -1 where kept.
+    bits = torch.rsub(bits.bitwise_and_(_STEPS - 1), round(rate * _STEPS) - 1)
+    return bits.bitwise_right_shift_(15).to(_BITS[dtype]).view(tuple(shape))
+
+
+def _random_words(count: int, device: torch.device) -> Tensor:
+    """int64 [count], every bit random; SFC64 draws in half of the time of PyTorch's generator."""
+    if device.type != "cpu":
+        return torch.empty(count, dtype=torch.int64, device=device).random_(-(2**63), None)
+    seed = int(torch.randint(2**63 - 1, ()))
+    return torch.from_numpy(np.random.SFC64(seed).random_raw(count).view(np.int64))
 
 
 def _masked(values: Tensor, mask: Tensor) -> Tensor:
@@ -163,16 +172,27 @@ def _windows(rows: Tensor, width: int) -> Tensor:
     return rows.as_strided((count - width + 1, width * dim), (dim, 1)).contiguous()
 
 
+def _as_image(rows: Tensor) -> Tensor:
+    """[n, channels] as [1, channels, n, 1], whose memory is "channels last": nothing is copied."""
+    return rows[None, :, None, :].permute(0, 3, 1, 2)
+
+
 class _ConvReluPool(torch.autograd.Function):
-    """As a product of matrices; non-negative floats compare like their bits, as whole numbers."""
+    """Non-negative floats compare like their bits, as whole numbers.
+
+    Convolutions of an image that is one column wide: half of the time of a product with unrolled
+    windows, and a quarter for the rows' gradient. For the filters' gradient it is the other way
+    round: that product takes a seventh of the time.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, gaps: Tensor, pool: int, rate: float
     ) -> Tensor:
         rows = rows.contiguous()
-        flat = weight.flatten(1).to(rows.dtype)
-        values = torch.addmm(bias.to(rows.dtype), _windows(rows, weight.shape[1]), flat.t())
+        filters = weight.to(rows.dtype)[:, :, None, :].permute(0, 3, 1, 2)
+        image = torch.nn.functional.conv2d(_as_image(rows), filters, bias.to(rows.dtype))
+        values = image[0, :, :, 0].t().contiguous()
         values.relu_().index_fill_(0, gaps, 0.0)
         bits = values.view(_BITS[rows.dtype])
         if rate:
@@ -181,15 +201,15 @@ class _ConvReluPool(torch.autograd.Function):
         best = groups[:, 0].clone()
         for place in range(1, pool):
             torch.maximum(best, groups[:, place], out=best)
-        ctx.save_for_backward(rows, flat, groups, best)
-        ctx.scale, ctx.width = 1.0 / kept_share(rate), weight.shape[1]
+        ctx.save_for_backward(rows, filters, groups, best)
+        ctx.scale = 1.0 / kept_share(rate)
         pooled = best.view(rows.dtype)
         return pooled * ctx.scale if rate else pooled.clone()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None, None]:
-        rows, flat, groups, best = ctx.saved_tensors
-        width, dim, shift = ctx.width, rows.shape[1], 8 * rows.element_size() - 1
+        rows, filters, groups, best = ctx.saved_tensors
+        shift = 8 * rows.element_size() - 1
         positive = best.neg().bitwise_right_shift_(shift)
         left = (grad * ctx.scale).view(best.dtype).bitwise_and_(positive)
         # Each window's gradient goes to one of its rows, so the sum over windows is that over rows.
@@ -202,16 +222,13 @@ class _ConvReluPool(torch.autograd.Function):
             left = left.bitwise_and_(smaller)
         values[:, -1] = left
         grads = values.view(rows.dtype).view(-1, groups.shape[2])
-        windows = _windows(rows, width)
-        of_weight = (grads.t() @ windows).float().view(-1, width, dim)
+        number, dim, width, _ = filters.shape
+        of_weight = (grads.t() @ _windows(rows, width)).float().view(number, width, dim)
         of_rows = None
         if ctx.needs_input_grad[0]:
-            of_windows = grads @ flat
-            sums = rows.new_zeros(rows.shape, dtype=torch.float32)
-            for tap in range(width):
-                part = of_windows[:, tap * dim : (tap + 1) * dim]
-                sums[tap : tap + len(grads)] += part
-            of_rows = sums.to(rows.dtype)
+            size = (1, dim, len(rows), 1)
+            image = conv2d_input(size, filters, _as_image(grads))
+            of_rows = image[0, :, :, 0].t()
         return of_rows, of_weight, of_bias, None, None, None
 
 

@@ -93,6 +93,14 @@ def test_an_epoch_reports_the_declared_metrics(learner_class: Class, tiny_datase
     assert all(isinstance(v, (int, float)) and math.isfinite(v) for v in result.values())
 
 
+def test_numbers_too_small_for_a_float_are_zero_in_training(
+    learner_class: Class, tiny_dataset: Dataset
+) -> None:
+    torch.set_flush_denormal(False)
+    build(learner_class, tiny_dataset).run_epoch()
+    assert not torch.full((64,), 1e-30).mul(1e-10).any()
+
+
 def test_the_loss_goes_down(learner_class: Class, tiny_dataset: Dataset) -> None:
     learner = build(learner_class, tiny_dataset, epochs=6)
     losses = [learner.run_epoch()["train_loss"] for _ in range(6)]
