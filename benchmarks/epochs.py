@@ -77,6 +77,7 @@ def _in_turns(
     times: tuple[list[float], list[float]] = [], []
     for number in range(-1, rounds):
         for place in (0, 1) if number % 2 else (1, 0):
+            torch.set_flush_denormal(False)  # PyTorch's default, which raysweep's epochs change
             start = clock()
             for _ in range(epochs):
                 (ours, theirs)[place]()

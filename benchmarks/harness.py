@@ -105,7 +105,11 @@ def scratch() -> Iterator[Path]:
 
 
 def run(
-    contestant: Contestant, inputs: Path, watch: Watch | None = None, period: float = 0.5
+    contestant: Contestant,
+    inputs: Path,
+    watch: Watch | None = None,
+    period: float = 0.5,
+    seed: int = 0,
 ) -> Run:
     """Runs a contestant in a fresh process on a copy of its inputs, and leaves nothing behind.
 
@@ -114,6 +118,7 @@ def run(
         inputs: the folder of the problem.
         watch: called with the process every `period` seconds.
         period: see `watch`.
+        seed: what the program reads as `BENCHMARK_SEED`, if luck has a part in its job.
 
     Raises:
         RuntimeError: it failed; the message holds the end of what it printed.
@@ -128,7 +133,7 @@ def run(
             process = psutil.Popen(
                 [*command, *contestant.arguments],
                 cwd=_ROOT,
-                env=_environment(contestant, folder),
+                env=_environment(contestant, folder, seed),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -145,7 +150,7 @@ def run(
         return Run(seconds, json.loads(lines[-1]), (load, os.getloadavg()[0]))
 
 
-def _environment(contestant: Contestant, folder: Path) -> dict[str, str]:
+def _environment(contestant: Contestant, folder: Path, seed: int) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
     return {
         **kept,
@@ -156,6 +161,7 @@ def _environment(contestant: Contestant, folder: Path) -> dict[str, str]:
         "RAY_TMPDIR": str(folder / "r"),
         # When the clock began, for contestants that tell how soon they got somewhere.
         "BENCHMARK_STARTED": str(time.time()),
+        "BENCHMARK_SEED": str(seed),
         "PYTHONPATH": str(_ROOT),
         **contestant.environment,
     }
@@ -186,11 +192,14 @@ def _stop(process: psutil.Popen) -> None:
 
 
 def in_turns(contestants: Sequence[Contestant], inputs: Path, repeats: int) -> dict[str, list[Run]]:
-    """Runs every contestant `repeats` times; every other round in the opposite order."""
+    """Runs every contestant `repeats` times; every other round in the opposite order.
+
+    The round's number, from 0, is its seed.
+    """
     runs: dict[str, list[Run]] = {contestant.name: [] for contestant in contestants}
     for repeat in range(repeats):
         for contestant in contestants if repeat % 2 == 0 else reversed(contestants):
-            done = run(contestant, inputs)
+            done = run(contestant, inputs, seed=repeat)
             runs[contestant.name].append(done)
             load = f"load {done.load[0]:.1f} to {done.load[1]:.1f}"
             CONSOLE.print(

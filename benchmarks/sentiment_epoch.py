@@ -118,6 +118,7 @@ class PlainLoop:
 
     def train(self) -> None:
         """An epoch."""
+        torch.set_flush_denormal(False)  # PyTorch's default, which raysweep's epochs change
         self.model.train()
         order = torch.randperm(len(self.data["train_labels"])).split(self.config.batch_size)
         for rows in order[: self.limit or None]:

@@ -6,8 +6,9 @@
 raysweep, Ray Tune as its tutorial shows, Keras Tuner's Hyperband on PyTorch. The same reviews and
 split, network, batch size and optimiser, and at most as many epochs a trial. The others get encoded
 texts; all end when one validation accuracy is as high as the target. raysweep and Ray Tune begin
-with the default configuration. A run is a fresh process; what counts is the time from its start to
-the target, or to its end if that was not reached.
+with the default configuration, which may reach the target by itself: how soon, is luck, so each
+round has a seed of its own, the same for all. A run is a fresh process; what counts is the time
+from its start to the target, or to its end if that was not reached.
 """
 
 from __future__ import annotations

@@ -31,9 +31,10 @@ from trainables.sentiment_config import SentimentConfig
 _SITES = ("word", "embedding", "conv", "pool", "dense")
 
 
-def train_texts(config: dict[str, Any], folder: Path, epochs: int) -> None:
+def train_texts(config: dict[str, Any], folder: Path, epochs: int, seed: int) -> None:
     """One trial."""
-    fields = SentimentConfig.create({**json.loads((folder / "fields.json").read_text()), **config})
+    given = json.loads((folder / "fields.json").read_text())
+    fields = SentimentConfig.create({**given, **config, "seed": seed})
     arrays = dict(np.load(folder / "texts.npz"))
     loop = PlainLoop(fields, arrays, torch.from_numpy(arrays["table"]), 0)
     for _ in range(epochs):
@@ -67,10 +68,11 @@ def main() -> None:
     folder = options(__doc__, None).folder.resolve()
     task = json.loads((folder / "task.json").read_text())
     fields = json.loads((folder / "fields.json").read_text())
-    reached = _Reached(task["target"])
+    reached, seed = _Reached(task["target"]), int(os.environ["BENCHMARK_SEED"])
     names = [f"{site}_dropout" for site in _SITES]
+    trainable = partial(train_texts, folder=folder, epochs=task["epochs"], seed=seed)
     tuner = tune.Tuner(
-        tune.with_resources(partial(train_texts, folder=folder, epochs=task["epochs"]), {"cpu": 1}),
+        tune.with_resources(trainable, {"cpu": 1}),
         param_space={name: tune.uniform(0.0, 0.8) for name in names},
         tune_config=tune.TuneConfig(
             metric="val_accuracy",
@@ -78,7 +80,7 @@ def main() -> None:
             num_samples=task["trials"],
             scheduler=ASHAScheduler(max_t=task["epochs"], grace_period=1, reduction_factor=2),
             search_alg=BasicVariantGenerator(
-                points_to_evaluate=[{name: fields[name] for name in names}]
+                points_to_evaluate=[{name: fields[name] for name in names}], random_state=seed
             ),
         ),
         run_config=tune.RunConfig(

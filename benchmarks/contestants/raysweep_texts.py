@@ -43,6 +43,7 @@ def main() -> None:
         settings={"epochs": task["epochs"]},
         data={"data_dir": task["data_dir"]},
         num_samples=task["trials"],
+        seed=int(os.environ["BENCHMARK_SEED"]),
     ).checked()
     watch = (task["target"], folder / "run" / "ledger.jsonl")
     threading.Thread(target=_interrupt_at, args=watch, daemon=True).start()
