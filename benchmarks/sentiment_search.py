@@ -1,6 +1,7 @@
 """Wall-clock of a dropout search on texts, up to a fixed validation accuracy.
 
     python -m benchmarks.sentiment_search --data-dir ../shared/data            # 0.88, 3 rounds
+    python -m benchmarks.sentiment_search --data-dir ../shared/data --repeats 5 --keras-repeats 0
     python -m benchmarks.sentiment_search --data-dir ../shared/data --repeats 1 --target 0.86
 
 raysweep, Ray Tune as its tutorial shows, Keras Tuner's Hyperband on PyTorch. The same reviews and
@@ -59,19 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data-dir", default=None, help="folder with the reviews")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--keras-repeats", type=int, default=1, help="a round takes 5 to 9 minutes")
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--target", type=float, default=0.88, help="validation accuracy")
     parser.add_argument("--json", type=Path, metavar="PATH")
     options = parser.parse_args(arguments)
-    contestants = [RAYSWEEP, RAY_TUNE]
-    if RIVALS.exists():
-        contestants.append(KERAS)
-    else:
-        CONSOLE.print("Keras Tuner is left out: `make rivals` installs it")
     with scratch() as folder:
         _write(folder, options.data_dir, options.trials, options.epochs, options.target)
-        runs = in_turns(contestants, folder, options.repeats)
+        runs = in_turns([RAYSWEEP, RAY_TUNE], folder, options.repeats)
+        if not RIVALS.exists():
+            CONSOLE.print("Keras Tuner is left out: `make rivals` installs it")
+        elif options.keras_repeats:
+            runs |= in_turns([KERAS], folder, min(options.keras_repeats, options.repeats))
     table = Table("contestant", "seconds", "raysweep takes of it", "to its end", "val accuracy")
     needed = {
         name: [
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     goals = []
     for name, those in runs.items():
-        ratios = pairwise(needed[RAYSWEEP.name], needed[name])
+        ratios = pairwise(needed[RAYSWEEP.name][: len(those)], needed[name])
         found = [one.answer["val_accuracy"] for one in those]
         whole = spread([one.seconds for one in those], digits=1)
         table.add_row(
