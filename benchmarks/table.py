@@ -176,14 +176,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, prints, and saves or compares."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", nargs="+", choices=sorted(ROWS), default=list(ROWS))
-    parser.add_argument("--quick", action="store_true", help="3 rounds, 30 batches of text")
+    parser.add_argument("--quick", action="store_true", help="3 rounds, 10 batches of text")
     parser.add_argument("--rounds", type=int, help="5 by default")
     parser.add_argument("--batches", type=int, default=0, help="of texts a round; all by default")
     parser.add_argument("--save", action="store_true", help="as a report in docs/benchmarks")
     parser.add_argument("--check", action="store_true", help="against the last report")
     options = parser.parse_args(arguments)
     rounds = options.rounds or (3 if options.quick else 5)
-    batches = options.batches or (30 if options.quick else 0)
+    batches = options.batches or (10 if options.quick else 0)
     torch.set_num_threads(1)
     if not RIVALS.exists():
         CONSOLE.print("Surprise, Keras and datasets are left out: `make rivals` installs them")
