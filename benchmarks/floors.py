@@ -37,7 +37,7 @@ class Work:
 
     Attributes:
         row: of `benchmarks.table`.
-        steps: in a measured round of a quick report.
+        steps: in a measured round of a quick report; 0 for as many as it says of texts.
         flops: multiplications and additions, forward and backward.
         weights: numbers that the optimiser passes over.
         activations: bytes read and written besides.
@@ -61,7 +61,7 @@ def _text(row: str, per_word: float, per_text: float, weights: float, width: flo
     """Forward, and backward to weights and to inputs, are each as much: 3 · 2 per weight used."""
     flops = 6 * _TEXTS * (_WORDS * per_word + per_text)
     activations = _TEXTS * _WORDS * width * 2 * 4
-    return Work(row, 30, flops, weights + _VOCABULARY * 32, activations, bfloat16=True)
+    return Work(row, 0, flops, weights + _VOCABULARY * 32, activations, bfloat16=True)
 
 
 def _image(backbone: str) -> Work:
@@ -108,10 +108,11 @@ def measured() -> dict[str, float]:
     """Seconds of processor time of each step (an image, for features), from the newest reports."""
     found: dict[str, float] = {}
     report = last_report("quick")
-    rows = json.loads(report.read_text())["rows"] if report else {}
+    told = json.loads(report.read_text()) if report else {"rows": {}}
     for work in works():
-        if work.row in rows:
-            found[work.row] = min(rows[work.row]["processor_seconds"]["ours"]) / work.steps
+        if work.row in told["rows"]:
+            seconds = min(told["rows"][work.row]["processor_seconds"]["ours"])
+            found[work.row] = seconds / (work.steps or told["batches"])
     for path in sorted(REPORTS.glob("features-*.json"), key=lambda path: path.stat().st_mtime):
         told = json.loads(path.read_text())
         found[f"features-{told['backbone']}"] = min(told["processor_ms"]["raysweep"]) / 1000

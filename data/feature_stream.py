@@ -1,9 +1,10 @@
 """Training features read from their shards while a model trains, for what exceeds memory.
 
 Each epoch takes the shards in a new order, a group of them at a time, and shuffles the rows of a
-group: one buffer in memory, another being read meanwhile. The order of rows depends on the seed
-alone and not on the number of workers: each worker reads its share of a group's shards, and of
-every batch it gets the rows that lie there.
+group: one buffer in memory, another being read meanwhile. Training waits for an epoch's first
+group, so that one is smaller. The order of rows depends on the seed alone and not on the number of
+workers: each worker reads its share of a group's shards, and of every batch it gets the rows that
+lie there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from data.storage import Storage
 
 __all__ = ["FeatureStream", "StreamBatch"]
 
+# Training waits for a part of a buffer only, and goes on with it while the next group is read.
+_FIRST = 4
 # A shard of which less than one row in so many is wanted holds few.
 _FEW = 2
 
@@ -50,7 +53,7 @@ class FeatureStream:
         shape: of one row's features.
         shards: the shards in order.
         kept: for each shard the rows of it that are training rows, int64.
-        buffer: rows of a group, at least.
+        buffer: rows of a group, at least; a quarter of it for an epoch's first.
     """
 
     uri: str
@@ -94,11 +97,11 @@ class FeatureStream:
 
     def _groups(self, order: np.ndarray) -> list[list[int]]:
         groups: list[list[int]] = [[]]
-        count = 0
+        count, enough = 0, -(-self.buffer // _FIRST)
         for number in order.tolist():
-            if count >= self.buffer:
+            if count >= enough:
                 groups.append([])
-                count = 0
+                count, enough = 0, self.buffer
             groups[-1].append(number)
             count += len(self.kept[number])
         return groups
