@@ -95,19 +95,25 @@ class FeatureStream:
                     start += batch_size
                 waiting = waiting.rest(start)
 
-    def _groups(self, order: np.ndarray) -> list[list[int]]:
-        groups: list[list[int]] = [[]]
+    def _groups(self, order: np.ndarray) -> list[list[tuple[int, int]]]:
+        """Shards by their place in the epoch and their number."""
+        groups: list[list[tuple[int, int]]] = [[]]
         count, enough = 0, -(-self.buffer // _FIRST)
-        for number in order.tolist():
+        for place, number in enumerate(order.tolist()):
             if count >= enough:
                 groups.append([])
                 count, enough = 0, self.buffer
-            groups[-1].append(number)
+            groups[-1].append((place, number))
             count += len(self.kept[number])
         return groups
 
     def _read(
-        self, wanted: np.ndarray, rank: int, workers: int, room: int, group: list[int]
+        self,
+        wanted: np.ndarray,
+        rank: int,
+        workers: int,
+        room: int,
+        group: list[tuple[int, int]],
     ) -> _Waiting:
         """The wanted rows of a group, with the features of this worker's shards.
 
@@ -117,7 +123,7 @@ class FeatureStream:
         starts = np.cumsum([0, *map(len, self.kept)])
         rows, where, read = [], [], []
         end = room
-        for place, number in enumerate(group):
+        for place, number in group:
             numbers = np.arange(starts[number], starts[number + 1])
             chosen = wanted[numbers]
             rows.append(numbers[chosen])
