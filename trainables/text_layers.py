@@ -1,8 +1,8 @@
 """Layers that compute what PyTorch's do, with far fewer passes over memory.
 
 Activations are bfloat16 where the processor multiplies it natively, with float32 weights and sums.
-Dropout is a bitwise "and" with a mask: drawing 16 random bits an element takes a tenth of the time
-of PyTorch's Bernoulli draws, and its rate is exact to 1/32768 (what is kept is divided by that
+Dropout is a bitwise "and" with a mask: drawing 16 random bits an element takes an eighth of the
+time of PyTorch's Bernoulli draws, and its rate is exact to 1/32768 (what is kept is divided by that
 exact share). PyTorch's global generator seeds the masks, so that its seed fixes them.
 """
 
