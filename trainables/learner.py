@@ -220,9 +220,9 @@ class Learner(ABC, Generic[C]):
 
     def begin_epoch(self) -> torch.Generator:
         """Counts the epoch and seeds it; returns the generator that its batches are drawn from."""
-        # A weight without gradient for a while has moments below 1e-38, and processors take ten
-        # times as long for such numbers: a third of an epoch of a text model went there. Of this
-        # thread alone, so it is said each time.
+        # A weight without gradient for a while has moments below 1e-38, and some processors take
+        # many times as long for such numbers: a third of an epoch of a text model went there. Of
+        # this thread alone, so it is said each time.
         torch.set_flush_denormal(True)
         self.epoch += 1
         generator = seed_everything(self.config.seed, self.epoch)
