@@ -1,1 +1,1 @@
-"""What was found: pictures of a search, factors explained, TensorBoard files."""
+"""What was found: effects of hyperparameters, reports, vectors, TensorBoard files."""

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from data.progress import progress_line
+from raysweep.core.progress_line import progress_line
 
 if TYPE_CHECKING:
-    from trainables.sentiment import Sentiment
+    from raysweep.trainables.texts.sentiment import Sentiment
 
 __all__ = ["EncodedText", "LeftOut", "leave_out"]
 

@@ -27,11 +27,11 @@ from benchmarks.contestants.textbook import (
     validate,
 )
 from benchmarks.harness import RIVALS, scratch
-from data.shards import Rows, Shard, ShardIndex, write_shard
-from data.storage import Storage
-from trainables import get_learner
-from trainables.learner import Dataset, Learner
-from trainables.pack import Pack
+from raysweep.core.storage import Storage
+from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
+from raysweep.trainables import get_learner
+from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.pack import Pack
 
 __all__ = [
     "EPOCHS_A_ROUND",

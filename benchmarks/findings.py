@@ -65,7 +65,7 @@ def main() -> None:
     for command in [command for name in names for command in commands(name)]:
         print(f"$ {command}", flush=True)
         if not options.print:
-            words = [sys.executable, "-m", "cluster.cli", *shlex.split(command)[1:]]
+            words = [sys.executable, "-m", "raysweep.cluster.cli", *shlex.split(command)[1:]]
             subprocess.run(words, cwd=ROOT, check=True)
     if not options.print:
         done = [name for name in SEARCHES if (ROOT / FOLDER / name / "report.md").exists()]

@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.epochs import EPOCHS_A_ROUND
 from benchmarks.harness import CONSOLE, REPORTS
 from benchmarks.table import last_report
-from data.backbones import load_backbone
+from raysweep.data.features.backbones import load_backbone
 
 # Mean words of a review of IMDB's sample, cut at 500; batches and layers are the defaults.
 _WORDS, _TEXTS = 230, 64

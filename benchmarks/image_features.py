@@ -49,7 +49,7 @@ from benchmarks.harness import (
     verdict,
 )
 from benchmarks.memory_growth import MemoryWatch
-from data.sources import fetch
+from raysweep.data.sources.fetch import fetch
 
 _BARE, _LOOP, _RAY_DATA, _MEMORY = 0.90, 2.5, 1.3, 1.10
 _BATCHES = (4, 8)  # the faster one counts
@@ -64,15 +64,15 @@ def _body(backbone: str, dtype: Any) -> Any:
     """The network up to its last pooling, without the weights behind it."""
     import torch
 
-    from data.backbones import load_backbone
+    from raysweep.data.features.backbones import load_backbone
 
     network = load_backbone(backbone, "random").body
     return network.to(dtype).to(memory_format=torch.channels_last)
 
 
 def _ours(backbone: str, folder: Path) -> dict[str, Any]:
-    from cluster.feature_run import run_features
-    from data.feature_job import FeatureRequest
+    from raysweep.cluster.features import run_features
+    from raysweep.data.features.job import FeatureRequest
 
     request = FeatureRequest(
         images=str(folder / "images"), backbone=backbone, weights="random", resize="squash"

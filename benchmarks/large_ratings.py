@@ -61,7 +61,7 @@ def generate(folder: Path, ratings: int, users: int, items: int) -> None:
 
 def load_alone(folder: Path, batch_size: int) -> dict[str, Any]:
     """Reads the ratings."""
-    from data.movielens import load
+    from raysweep.data.ratings.movielens import load
 
     start = time.perf_counter()
     ratings = load(folder)
@@ -70,7 +70,7 @@ def load_alone(folder: Path, batch_size: int) -> dict[str, Any]:
 
 def load_and_train(folder: Path, batch_size: int) -> dict[str, Any]:
     """Reads and splits them as a search does, then trains and validates one epoch."""
-    from trainables import get_learner
+    from raysweep.trainables import get_learner
 
     learner_class = get_learner("matrix_factorization")
     start = time.perf_counter()

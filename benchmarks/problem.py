@@ -70,8 +70,8 @@ def prepare(folder: Path, *, trials: int, epochs: int, tiny: bool = False) -> Pr
     """
     import pandas as pd
 
-    from data.movielens import load, split
-    from data.sources import fetch
+    from raysweep.data.ratings.movielens import load, split
+    from raysweep.data.sources.fetch import fetch
 
     folder.mkdir(parents=True, exist_ok=True)
     source = _generate(folder / "ratings.csv") if tiny else fetch("ml-100k")
@@ -101,8 +101,8 @@ def read(folder: Path) -> Problem:
 
 def _points(trials: int, epochs: int, seed: int) -> list[dict[str, Any]]:
     """The configurations of raysweep's random searcher: the default one, then draws by index."""
-    from search_spaces import combine, get_space, sample
-    from trainables import get_learner
+    from raysweep.search_spaces import combine, get_space, sample
+    from raysweep.trainables import get_learner
 
     create = get_learner(TASK).config_class.create
     fixed = {"seed": seed, "epochs": epochs}

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.ledger import Ledger
-from cluster.report import write_report
-from cluster.request import SearchRequest, write_experiment
-from cluster.runs import open_run
-from data.storage import Storage
-from search_spaces import sample
+from raysweep.cluster.runs.ledger import Ledger
+from raysweep.cluster.runs.report import write_report
+from raysweep.cluster.runs.request import SearchRequest, write_experiment
+from raysweep.cluster.runs.saved_run import open_run
+from raysweep.core.storage import Storage
+from raysweep.search_spaces import sample
 
 NUM_TRIALS, EPOCHS = 200, 4
 SPACES = ("dropout_placement", "filter_widths")

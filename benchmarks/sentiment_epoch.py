@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from benchmarks.epochs import Measured, rival
 from benchmarks.harness import CONSOLE, pairwise, save, scratch, spread, verdict
-from trainables.learner import Dataset, seed_everything
-from trainables.sentiment import Sentiment, first_embedding
-from trainables.sentiment_config import SentimentConfig
+from raysweep.trainables.learner import Dataset, seed_everything
+from raysweep.trainables.texts.config import SentimentConfig
+from raysweep.trainables.texts.sentiment import Sentiment, first_embedding
 
 # At most this part of the plain loop's time.
 GOALS = {"cnn": 0.45, "multi_width": 0.55, "lstm": 0.7}

@@ -18,8 +18,8 @@ _SETTINGS = {
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # Results, TensorBoard files and the progress line are the run's own (cluster/callback.py), and
-    # Ctrl-C is handled in cluster/search.py.
+    # Results, TensorBoard files and the progress line are the run's own, as is the handling of
+    # Ctrl-C (cluster/search).
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",

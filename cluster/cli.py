@@ -8,20 +8,20 @@ import sys
 
 import typer
 
-from cluster.commands import (
-    ask,
-    ask_text,
+from raysweep.cluster.commands import (
     data,
     doctor,
     features,
     images,
-    predict,
+    ratings,
     report,
     reproduce,
     runs,
     search,
+    texts,
 )
-from data.errors import UserError
+from raysweep.cluster.commands.predict import command as predict
+from raysweep.core.errors import UserError
 
 __all__ = ["app", "main"]
 
@@ -33,13 +33,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for commands in (search, runs, report, reproduce, predict, features, ask, ask_text, images, doctor):
+for commands in (
+    search,
+    runs,
+    report,
+    reproduce,
+    predict,
+    features,
+    ratings,
+    texts,
+    images,
+    doctor,
+):
     commands.register(app)
 app.add_typer(data.app, name="data")
 
 
 def main() -> None:
-    """Runs the command line: 0 done, 1 a defect of ours, 2 an error that the user can mend."""
+    """Runs the command line: 0 done, 1 a defect of ours, 2 an error that the user can fix."""
     # A cluster's launcher exports OMP_NUM_THREADS=1; trials set their own number of threads.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
     try:
@@ -59,10 +70,10 @@ def main() -> None:
 
 
 def _explain(error: OSError) -> str:
-    """A full disk or a forbidden folder is the user's to mend, and no traceback helps."""
+    """A full disk or a forbidden folder is the user's to fix, and no traceback helps."""
     where = f" ({error.filename})" if error.filename else ""
-    mend = {28: "; free some space and run the same command again"}.get(error.errno or 0, "")
-    return f"{error.strerror or error}{where}{mend}"
+    fix = {28: "; free some space and run the same command again"}.get(error.errno or 0, "")
+    return f"{error.strerror or error}{where}{fix}"
 
 
 if __name__ == "__main__":

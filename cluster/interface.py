@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from data.errors import UserError
+from raysweep.core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.report.trials import Trials
-    from cluster.runs import SavedRun
+    from raysweep.analysis.report.trials import Trials
+    from raysweep.cluster.runs.saved_run import SavedRun
 
 __all__ = ["Run", "load_run", "predict", "tune"]
 
@@ -72,13 +72,13 @@ def tune(
         The run, which `Run.complete` says is over or not.
 
     Raises:
-        UserError: what can be mended: a name, a value, missing data, another request of that name.
+        UserError: what can be fixed: a name, a value, missing data, another request of that name.
     """
-    from cluster.packing import check_pack
-    from cluster.request import SearchRequest
-    from cluster.runs import check_name
-    from cluster.search import run_search
-    from data.storage import Storage
+    from raysweep.cluster.runs.request import SearchRequest
+    from raysweep.cluster.runs.saved_run import check_name
+    from raysweep.cluster.search.packing import check_pack
+    from raysweep.cluster.search.run import run_search
+    from raysweep.core.storage import Storage
 
     fixed = {**(settings or {}), **({} if epochs is None else {"epochs": epochs})}
     request = SearchRequest(
@@ -115,7 +115,7 @@ def load_run(run: str | None = None, *, storage: str | os.PathLike[str] = "runs"
     Raises:
         UserError: there is none; the message names the nearest one.
     """
-    from cluster.runs import open_run
+    from raysweep.cluster.runs.saved_run import open_run
 
     return Run(open_run(run, str(storage)))
 
@@ -138,14 +138,14 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from cluster import ask
-    from cluster.classify import classify
-    from cluster.classify_images import classify_images
-    from cluster.image_inputs import find_images
-    from cluster.inputs import read_texts
-    from trainables.image_head import ImageHead
-    from trainables.ratings import RatingsLearner
-    from trainables.sentiment import Sentiment
+    from raysweep.cluster.models import ratings as ask
+    from raysweep.cluster.models.image_inputs import find_images
+    from raysweep.cluster.models.images import classify_images
+    from raysweep.cluster.models.text_inputs import read_texts
+    from raysweep.cluster.models.texts import classify
+    from raysweep.trainables.images.image_head import ImageHead
+    from raysweep.trainables.ratings.learner import RatingsLearner
+    from raysweep.trainables.texts.sentiment import Sentiment
 
     asked, learner = list(inputs), run.saved.request.learner
     if not asked:
@@ -195,7 +195,7 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether every trial that was asked for is over."""
-        from cluster.report import is_complete
+        from raysweep.cluster.runs.report import is_complete
 
         return is_complete(self.saved)
 
@@ -206,7 +206,7 @@ class Run:
 
     @cached_property
     def _trials(self) -> Trials:
-        from cluster.report import run_trials
+        from raysweep.cluster.runs.report import run_trials
 
         return run_trials(self.saved)
 
@@ -249,7 +249,7 @@ class Run:
         """
         import pandas as pd
 
-        from analysis.sentences import effect_sentence
+        from raysweep.analysis.effects.sentences import effect_sentence
 
         names = ["field", "verdict", "sentence", "value", "reference", "gain", "half_width_95"]
         rows = [
@@ -270,7 +270,7 @@ class Run:
         """
         import pandas as pd
 
-        from cluster.confirm import confirm_run
+        from raysweep.cluster.search.confirm import confirm_run
 
         found = confirm_run(
             self.saved, top=top, num_seeds=num_seeds, refit=refit, address=address, quiet=quiet
@@ -286,7 +286,7 @@ class Run:
 
     def report(self, folder: str | os.PathLike[str] | None = None) -> str:
         """Writes the report; returns the address of its page. See `raysweep report`."""
-        from cluster.report import write_report
-        from data.storage import Storage
+        from raysweep.cluster.runs.report import write_report
+        from raysweep.core.storage import Storage
 
         return write_report([self.saved], None if folder is None else Storage(folder))

@@ -15,16 +15,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from analysis.reference import GROUPS, REFERENCES, Recipe, Reference
-from cluster.confirm import measure_seeds, seeds_request
-from cluster.request import SearchRequest
-from cluster.search import run_search
-from cluster.session import ray_session
-from data.errors import UserError, nearest
-from data.storage import Storage
+from raysweep.analysis.reference import GROUPS, REFERENCES, Recipe, Reference
+from raysweep.cluster.machines.session import ray_session
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.cluster.search.confirm import measure_seeds, seeds_request
+from raysweep.cluster.search.run import run_search
+from raysweep.core.errors import UserError, nearest
+from raysweep.core.storage import Storage
 
 if TYPE_CHECKING:
-    from cluster.feature_run import FeatureResult
+    from raysweep.cluster.features import FeatureResult
 
 __all__ = ["Outcome", "chosen", "hardware", "reproduce", "table_markdown"]
 
@@ -181,8 +181,8 @@ def _train(
 
 
 def _features(recipe: Recipe, folder: Storage, *, check: bool, quiet: bool) -> FeatureResult:
-    from cluster.feature_run import run_features
-    from data.feature_job import FeatureRequest
+    from raysweep.cluster.features import run_features
+    from raysweep.data.features.job import FeatureRequest
 
     request = FeatureRequest(**recipe.features)
     words = "-".join(str(v) for v in recipe.features.values())
@@ -226,7 +226,7 @@ def hardware() -> dict[str, Any]:
     import psutil
     import torch
 
-    from cluster.request import package_versions
+    from raysweep.cluster.runs.request import package_versions
 
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     return {

@@ -52,7 +52,7 @@ def main() -> int:
     # This file lies in the home folder, where a folder named `data` would hide the package.
     sys.path = [p for p in sys.path if p and Path(p).resolve() != Path(__file__).resolve().parent]
     try:
-        from cluster.cli import main as raysweep
+        from raysweep.cluster.cli import main as raysweep
     except ImportError as error:
         print(
             f"submit: raysweep is not installed for {sys.executable} on {os.uname().nodename} "

@@ -1,1 +1,1 @@
-"""Where examples come from: one file a dataset, and the files that fetch and store them."""
+"""Where examples come from: a folder a kind of data, and the sources that fetch them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search_spaces import (
+from raysweep.search_spaces import (
     augmentation,
     batchnorm_placement,
     dropout_placement,
@@ -15,7 +15,7 @@ from search_spaces import (
     optimizer,
     rnn_size,
 )
-from search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
+from raysweep.search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
 
 __all__ = ["SPACES", "Space", "Suggest", "combine", "get_space", "grid", "read", "sample"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from search_spaces.space import Space, Trial
+from raysweep.search_spaces.space import Space, Trial
 
 __all__ = ["SPACE"]
 
@@ -18,5 +18,5 @@ def _image_head(trial: Trial, config: Any) -> dict[str, Any]:
 SPACE = Space(
     name="augmentation",
     question="Do mirrored and distorted images help, and how many of them?",
-    ask={"image_head": _image_head},
+    suggest={"image_head": _image_head},
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from search_spaces.space import Space, Trial
+from raysweep.search_spaces.space import Space, Trial
 
 __all__ = ["SPACE"]
 
@@ -76,7 +76,7 @@ def _image_head(trial: Trial, config: Any) -> dict[str, Any]:
 SPACE = Space(
     name="dropout_placement",
     question="Where does dropout go, and at what rate?",
-    ask={
+    suggest={
         "char_rnn": _char_rnn,
         "image_head": _image_head,
         "ratings_net": _ratings_net,

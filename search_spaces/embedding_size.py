@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from search_spaces.space import Space, Trial
+from raysweep.search_spaces.space import Space, Trial
 
 __all__ = ["SPACE"]
 
@@ -28,7 +28,7 @@ def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
 SPACE = Space(
     name="embedding_size",
     question="How large should an embedding be?",
-    ask={
+    suggest={
         "char_rnn": _characters,
         "matrix_factorization": _ratings,
         "ratings_net": _ratings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from search_spaces.space import Space, Trial
+from raysweep.search_spaces.space import Space, Trial
 
 __all__ = ["SPACE"]
 
@@ -17,5 +17,5 @@ def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
 SPACE = Space(
     name="embedding_source",
     question="Should embeddings start at random, or as word vectors?",
-    ask={"sentiment": _sentiment},
+    suggest={"sentiment": _sentiment},
 )

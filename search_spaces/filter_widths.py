@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.errors import UserError
-from search_spaces.space import Space, Trial
+from raysweep.core.errors import UserError
+from raysweep.search_spaces.space import Space, Trial
 
 __all__ = ["SPACE"]
 
@@ -30,5 +30,5 @@ def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
 SPACE = Space(
     name="filter_widths",
     question="How wide a filter, and how many of each width?",
-    ask={"sentiment": _sentiment},
+    suggest={"sentiment": _sentiment},
 )

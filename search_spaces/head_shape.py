@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.errors import UserError
-from search_spaces.space import Space, Trial
+from raysweep.core.errors import UserError
+from raysweep.search_spaces.space import Space, Trial
 
 __all__ = ["SPACE"]
 
@@ -31,6 +31,6 @@ def _image_head(trial: Trial, config: Any) -> dict[str, Any]:
 SPACE = Space(
     name="head_shape",
     question="How many dense layers, and how many units in each?",
-    ask={"image_head": _image_head},
+    suggest={"image_head": _image_head},
     first=True,
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from search_spaces.space import Space, Trial
+from raysweep.search_spaces.space import Space, Trial
 
 __all__ = ["SPACE"]
 
 # A whole table's rows weigh 1 each, and thousands of times less in the other two (see
-# trainables/ratings.py), so that λ lives on another scale.
+# trainables/ratings/learner.py), so that λ lives on another scale.
 _EMBEDDING = {"batch": (0.02, 0.5), "balanced": (0.02, 0.5), "table": (1e-6, 1e-2)}
 _BIAS = {"batch": (1e-4, 0.1), "balanced": (1e-4, 0.1), "table": (1e-7, 1e-3)}
 
@@ -50,7 +50,7 @@ def _image_head(trial: Trial, config: Any) -> dict[str, Any]:
 SPACE = Space(
     name="l2",
     question="How much L2 should the weights carry?",
-    ask={
+    suggest={
         "image_head": _image_head,
         "matrix_factorization": _matrix_factorization,
         "ratings_net": _ratings_net,

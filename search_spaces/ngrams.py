@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from search_spaces.space import Space, Trial
+from raysweep.search_spaces.space import Space, Trial
 
 __all__ = ["SPACE"]
 
@@ -16,5 +16,5 @@ def _sentiment(trial: Trial, config: Any) -> dict[str, Any]:
 SPACE = Space(
     name="ngrams",
     question="How long are the runs of words that say something by themselves?",
-    ask={"sentiment": _sentiment},
+    suggest={"sentiment": _sentiment},
 )

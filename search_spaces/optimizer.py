@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from search_spaces.space import Space, Trial
+from raysweep.search_spaces.space import Space, Trial
 
 __all__ = ["SPACE"]
 
@@ -59,7 +59,7 @@ def _image_head(trial: Trial, config: Any) -> dict[str, Any]:
 SPACE = Space(
     name="optimizer",
     question="Which optimiser, at what learning rate and batch size?",
-    ask={
+    suggest={
         "char_rnn": _char_rnn,
         "image_head": _image_head,
         "matrix_factorization": _ratings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from search_spaces.space import Space, Trial
+from raysweep.search_spaces.space import Space, Trial
 
 __all__ = ["SPACE"]
 
@@ -20,5 +20,5 @@ def _char_rnn(trial: Trial, config: Any) -> dict[str, Any]:
 SPACE = Space(
     name="rnn_size",
     question="Which recurrent cell, how wide and how deep?",
-    ask={"char_rnn": _char_rnn},
+    suggest={"char_rnn": _char_rnn},
 )

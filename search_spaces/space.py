@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from data.errors import UserError, nearest
+from raysweep.core.errors import UserError, nearest
 
-__all__ = ["Ask", "Space", "Suggest", "Trial", "combine", "grid", "read", "sample"]
+__all__ = ["Space", "Suggest", "SuggestWith", "Trial", "combine", "grid", "read", "sample"]
 
 
 class Trial(Protocol):
@@ -37,7 +37,7 @@ class Trial(Protocol):
 
 
 Suggest = Callable[[Trial], dict[str, Any]]
-Ask = Callable[[Trial, Any], dict[str, Any]]
+SuggestWith = Callable[[Trial, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -47,41 +47,41 @@ class Space:
     Attributes:
         name: the word on the command line.
         question: the question in words, for help and reports.
-        ask: by trainable, the define-by-run function of a trial and the configuration so far (which
-            tells, for instance, how many layers there are to place dropout after).
+        suggest: by trainable, the define-by-run function of a trial and the configuration so far
+            (which tells, for instance, how many layers there are to place dropout after).
         first: whether others depend on what it chooses: in a combination it is asked before them,
             and their configuration holds its choice.
     """
 
     name: str
     question: str
-    ask: Mapping[str, Ask]
+    suggest: Mapping[str, SuggestWith]
     first: bool = False
 
     def bind(self, trainable: str, config: Any) -> Bound:
         """The function of a trial alone; raises UserError if the trainable is not covered."""
-        if trainable not in self.ask:
-            covered = ", ".join(self.ask)
+        if trainable not in self.suggest:
+            covered = ", ".join(self.suggest)
             raise UserError(f"the space '{self.name}' is not for {trainable}; it covers {covered}")
-        return Bound(self.ask[trainable], config, self.first)
+        return Bound(self.suggest[trainable], config, self.first)
 
 
 @dataclass(frozen=True)
 class Bound:
     """A space's function for one trainable, and the configuration that it starts from."""
 
-    ask: Ask
+    suggest: SuggestWith
     config: Any
     first: bool = False
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
         """The fields that the trial's answers give."""
-        return self.ask(trial, self.config)
+        return self.suggest(trial, self.config)
 
     def after(self, fields: Mapping[str, Any]) -> Bound:
         """The same where other spaces have chosen some fields already."""
         config = type(self.config).create({**self.config.to_dict(), **fields})
-        return Bound(self.ask, config, self.first)
+        return Bound(self.suggest, config, self.first)
 
 
 def combine(functions: Sequence[Suggest]) -> Suggest:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from data.errors import UserError, nearest
+from raysweep.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from trainables.learner import Learner
+    from raysweep.trainables.learner import Learner
 
 __all__ = ["LEARNERS", "get_learner"]
 
 # By name, where the class is: PyTorch is imported when one is asked for, not to print help.
 LEARNERS: dict[str, str] = {
-    "char_rnn": "trainables.char_rnn:CharRNN",
-    "image_head": "trainables.image_head:ImageHead",
-    "matrix_factorization": "trainables.matrix_factorization:MatrixFactorization",
-    "ratings_net": "trainables.ratings_net:RatingsNet",
-    "sentiment": "trainables.sentiment:Sentiment",
-    "word_vectors": "trainables.word_vectors:WordVectorsLearner",
+    "char_rnn": "raysweep.trainables.sequences.char_rnn:CharRNN",
+    "image_head": "raysweep.trainables.images.image_head:ImageHead",
+    "matrix_factorization": "raysweep.trainables.ratings.matrix_factorization:MatrixFactorization",
+    "ratings_net": "raysweep.trainables.ratings.ratings_net:RatingsNet",
+    "sentiment": "raysweep.trainables.texts.sentiment:Sentiment",
+    "word_vectors": "raysweep.trainables.sequences.word_vectors:WordVectorsLearner",
 }
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-from data.errors import UserError
-from data.storage import Storage
+from raysweep.core.errors import UserError
+from raysweep.core.storage import Storage
 
 __all__ = ["drop", "load", "load_header", "save"]
 

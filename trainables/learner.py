@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from data.errors import UserError, nearest
-from trainables.config import Config
-from trainables.embedding import Embedding
-from trainables.optim import TrainingConfig, build_optimizer, learning_rate
+from raysweep.core.config import Config
+from raysweep.core.errors import UserError, nearest
+from raysweep.trainables.embedding import Embedding
+from raysweep.trainables.optim import TrainingConfig, build_optimizer, learning_rate
 
 if TYPE_CHECKING:
-    from trainables.pack import Pack
-    from trainables.parallel import Parallel
+    from raysweep.trainables.pack import Pack
+    from raysweep.trainables.parallel import Parallel
 
 __all__ = [
     "Dataset",

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from data.errors import UserError
-from trainables.config import Config, option
+from raysweep.core.config import Config, option
+from raysweep.core.errors import UserError
 
 __all__ = ["TrainingConfig", "build_optimizer", "learning_rate", "parse_phases"]
 

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.learner import Learner, TrainingDivergedError
-from trainables.optim import TrainingConfig, build_optimizer, learning_rate
+from raysweep.trainables.learner import Learner, TrainingDivergedError
+from raysweep.trainables.optim import TrainingConfig, build_optimizer, learning_rate
 
 __all__ = ["Pack", "pack_key"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.reference import Reference
-from analysis.report import practice, questions, sections
-from analysis.report.page import Cell, Grid, Page, Section
-from analysis.report.trials import RunFacts, Trials
-from analysis.sentences import Unit
+from raysweep.analysis.effects.sentences import Unit
+from raysweep.analysis.reference import Reference
+from raysweep.analysis.report import practice, questions, sections
+from raysweep.analysis.report.page import Cell, Grid, Page, Section
+from raysweep.analysis.report.trials import RunFacts, Trials
 
 __all__ = ["Subject", "build_page"]
 

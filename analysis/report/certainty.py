@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from analysis.report.trials import Trials
+    from raysweep.analysis.report.trials import Trials
 
 __all__ = ["Certainty", "certainty"]
 

@@ -6,17 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.effect_plots import draw_effect_panel
-from analysis.effects import Effect, Interaction
-from analysis.report.page import Picture, picture
-from analysis.report.style import BLUE, GREEN, GREY, ORANGE, new_figure, number, plain, rows
-from analysis.sentences import Unit
+from raysweep.analysis.effects.estimate import Effect, Interaction
+from raysweep.analysis.effects.plots import draw_effect_panel
+from raysweep.analysis.effects.sentences import Unit
+from raysweep.analysis.report.page import Picture, picture
+from raysweep.analysis.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    new_figure,
+    number,
+    plain,
+    rows,
+)
 
 if TYPE_CHECKING:
-    from analysis.columns import Column
-    from analysis.report.certainty import Certainty
-    from analysis.report.importance import Importance
-    from analysis.report.trials import Trials
+    from raysweep.analysis.effects.columns import Column
+    from raysweep.analysis.report.certainty import Certainty
+    from raysweep.analysis.report.importance import Importance
+    from raysweep.analysis.report.trials import Trials
 
 __all__ = [
     "budget_picture",

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.columns import Column
-from analysis.effects import MIN_TRIALS
+from raysweep.analysis.effects.columns import Column
+from raysweep.analysis.effects.estimate import MIN_TRIALS
 
 if TYPE_CHECKING:
     import optuna
 
-    from analysis.report.trials import Trials
+    from raysweep.analysis.report.trials import Trials
 
 __all__ = ["Importance", "importance"]
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.report.page import Picture, picture
-from analysis.report.style import VERDICT_COLORS, new_figure, plain
-from analysis.sentences import Unit
+from raysweep.analysis.effects.sentences import Unit
+from raysweep.analysis.report.page import Picture, picture
+from raysweep.analysis.report.style import VERDICT_COLORS, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.effects import Effect
-    from analysis.report.trials import Trials
+    from raysweep.analysis.effects.estimate import Effect
+    from raysweep.analysis.report.trials import Trials
 
 __all__ = ["network_layers", "placement_picture", "width_effects", "widths_picture"]
 

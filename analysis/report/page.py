@@ -131,7 +131,7 @@ class Page:
         """One page that needs nothing else."""
         from jinja2 import Environment, PackageLoader
 
-        loader = PackageLoader("analysis.report", "")
+        loader = PackageLoader("raysweep.analysis.report", "")
         environment = Environment(
             loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
         )

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from analysis.effects import MIN_TRIALS
-from analysis.report.figures import budget_picture, curves_picture, parallel_picture
-from analysis.report.page import Cell, Grid, Section
-from analysis.report.sections import interval_cell
-from analysis.report.style import number
-from analysis.report.trials import RunFacts, Trials
-from analysis.sentences import Unit
+from raysweep.analysis.effects.estimate import MIN_TRIALS
+from raysweep.analysis.effects.sentences import Unit
+from raysweep.analysis.report.figures import budget_picture, curves_picture, parallel_picture
+from raysweep.analysis.report.page import Cell, Grid, Section
+from raysweep.analysis.report.sections import interval_cell
+from raysweep.analysis.report.style import number
+from raysweep.analysis.report.trials import RunFacts, Trials
 
 __all__ = ["cost", "curves", "how_made", "next_steps", "paths", "test_set"]
 

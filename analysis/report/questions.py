@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from analysis.report.network import (
+from raysweep.analysis.effects.sentences import effect_title
+from raysweep.analysis.report.network import (
     network_layers,
     placement_picture,
     width_effects,
     widths_picture,
 )
-from analysis.report.page import Section
-from analysis.report.sections import field_sentence, listed, too_thin
-from analysis.report.trials import RunFacts, Trials
-from analysis.sentences import effect_title
+from raysweep.analysis.report.page import Section
+from raysweep.analysis.report.sections import field_sentence, listed, too_thin
+from raysweep.analysis.report.trials import RunFacts, Trials
 
 __all__ = ["placement", "widths"]
 

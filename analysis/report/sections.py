@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from analysis.effects import MIN_TRIALS, Effect, Interaction
-from analysis.reference import Reference
-from analysis.report.certainty import Certainty
-from analysis.report.figures import (
+from raysweep.analysis.effects.estimate import MIN_TRIALS, Effect, Interaction
+from raysweep.analysis.effects.sentences import Unit, effect_sentence, effect_title
+from raysweep.analysis.reference import Reference
+from raysweep.analysis.report.certainty import Certainty
+from raysweep.analysis.report.figures import (
     certainty_picture,
     effect_picture,
     importance_picture,
     interaction_picture,
 )
-from analysis.report.importance import importance
-from analysis.report.page import Cell, Grid, Section
-from analysis.report.style import number
-from analysis.report.trials import RunFacts, Trials
-from analysis.sentences import Unit, effect_sentence, effect_title
+from raysweep.analysis.report.importance import importance
+from raysweep.analysis.report.page import Cell, Grid, Section
+from raysweep.analysis.report.style import number
+from raysweep.analysis.report.trials import RunFacts, Trials
 
 __all__ = [
     "answer",

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.columns import Column, columns
-from analysis.effects import Answers, Effect, Interaction, fit_trials
-from trainables.config import Config
+from raysweep.analysis.effects.columns import Column, columns
+from raysweep.analysis.effects.estimate import Answers, Effect, Interaction, fit_trials
+from raysweep.core.config import Config
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.report.certainty import Certainty
+    from raysweep.analysis.report.certainty import Certainty
 
 __all__ = ["RunFacts", "Trials", "trial_configs"]
 
@@ -123,7 +123,7 @@ class Trials:
 
     @cached_property
     def columns(self) -> list[Column]:
-        """The searched fields as columns, one value a trial; see `analysis.columns`."""
+        """The searched fields as columns, one value a trial."""
         return columns(self.configs, self.fields, self.asked) if self.configs else []
 
     @cached_property
@@ -174,7 +174,7 @@ class Trials:
     @cached_property
     def certainty(self) -> Certainty | None:
         """How sure the ranking is; None where trials are too few or the default failed."""
-        from analysis.report.certainty import certainty
+        from raysweep.analysis.report.certainty import certainty
 
         return certainty(self)
 

@@ -26,7 +26,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from benchmarks.contestants.protocol import options
 from benchmarks.sentiment_epoch import PlainLoop
-from trainables.sentiment_config import SentimentConfig
+from raysweep.trainables.texts.config import SentimentConfig
 
 _SITES = ("word", "embedding", "conv", "pool", "dense")
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from benchmarks import problem
 from benchmarks.contestants.protocol import answer, options
-from cluster.request import SearchRequest
-from cluster.search import run_search
-from data.storage import Storage
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.cluster.search.run import run_search
+from raysweep.core.storage import Storage
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from benchmarks.contestants.protocol import options
-from cluster.request import SearchRequest
-from cluster.search import run_search
-from data.storage import Storage
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.cluster.search.run import run_search
+from raysweep.core.storage import Storage
 
 reached: list[float] = []
 

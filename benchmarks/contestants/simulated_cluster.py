@@ -20,9 +20,9 @@ import psutil
 
 from benchmarks import problem
 from benchmarks.contestants.protocol import answer
-from cluster.request import SearchRequest
-from cluster.search import run_search
-from data.storage import Storage
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.cluster.search.run import run_search
+from raysweep.core.storage import Storage
 
 _LOOK_S = 0.25
 

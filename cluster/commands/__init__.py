@@ -1,1 +1,1 @@
-"""The commands, by subject: search, features, ask, data, doctor."""
+"""The commands, by subject; each parses, calls and prints."""

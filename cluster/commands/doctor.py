@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cluster.commands.options import Address, StorageRoot
+from raysweep.cluster.commands.options import Address, StorageRoot
 
 __all__ = ["register"]
 
@@ -25,13 +25,13 @@ def doctor(storage: StorageRoot = "runs", address: Address = None) -> None:
     """
     from rich.console import Console
 
-    from cluster.doctor import examine
+    from raysweep.cluster.machines.doctor import examine
 
     console = Console(soft_wrap=True, highlight=False)
     failed = False
     for finding in examine(storage, address):
         console.print(f"{_MARKS[finding.ok]} {finding.name:20} {finding.detail}")
-        if finding.mend:
-            console.print(f"{'':28} → {finding.mend}", markup=False)
+        if finding.fix:
+            console.print(f"{'':28} → {finding.fix}", markup=False)
         failed |= finding.ok is False
     raise typer.Exit(1 if failed else 0)

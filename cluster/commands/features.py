@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.commands.options import Address, Json
-from data.errors import UserError
+from raysweep.cluster.commands.options import Address, Json
+from raysweep.core.errors import UserError
 
 if TYPE_CHECKING:
-    from cluster.feature_run import FeatureResult
+    from raysweep.cluster.features import FeatureResult
 
 __all__ = ["register"]
 
@@ -137,9 +137,9 @@ def features(
 
     Example: raysweep features dogscats features/dogscats --backbone efficientnet_lite0 --flip
     """
-    from cluster.feature_run import run_features
-    from data.augment import Augmentation
-    from data.feature_job import FeatureRequest
+    from raysweep.cluster.features import run_features
+    from raysweep.data.features.job import FeatureRequest
+    from raysweep.data.images.augment import Augmentation
 
     request = FeatureRequest(
         images=images,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands.options import Address, Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Address, Json, Run, StorageRoot
 
 __all__ = ["register"]
 
@@ -33,8 +33,8 @@ def ensemble(
     """
     import dataclasses
 
-    from cluster.ensemble import measure_ensemble
-    from cluster.runs import open_run
+    from raysweep.cluster.models.ensemble import measure_ensemble
+    from raysweep.cluster.runs.saved_run import open_run
 
     found = measure_ensemble(open_run(run, storage), top)
     if json:
@@ -62,8 +62,8 @@ def pseudo_label(
     Example: raysweep pseudo-label unlabelled extra --run RUN, then raysweep train image_head
     --dataset features --data extra=extra
     """
-    from cluster.ensemble import pseudo_label, write_labelled
-    from cluster.runs import open_run
+    from raysweep.cluster.models.ensemble import pseudo_label, write_labelled
+    from raysweep.cluster.runs.saved_run import open_run
 
     done = pseudo_label(
         open_run(run, storage), features, top=top, confidence=confidence, share=share
@@ -92,8 +92,8 @@ def export(
 
     Example: raysweep export model.onnx RUN
     """
-    from cluster.export import export_run
-    from cluster.runs import open_run
+    from raysweep.cluster.models.export import export_run
+    from raysweep.cluster.runs.saved_run import open_run
 
     saved = open_run(run, storage)
     inputs = export_run(saved, out, weights)
@@ -132,7 +132,7 @@ def batchnorm(
 
     Example: raysweep batchnorm features vgg16-normalised.safetensors --after head.1 --after head.4
     """
-    from cluster.batchnorm import insert_into_backbone, save_network
+    from raysweep.cluster.models.batchnorm import insert_into_backbone, save_network
 
     done = insert_into_backbone(
         source,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from data.errors import UserError
+from raysweep.core.errors import UserError
 
 __all__ = [
     "Address",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands.options import Json, StorageRoot
+from raysweep.cluster.commands.options import Json, StorageRoot
 
 __all__ = ["register"]
 
@@ -41,9 +41,9 @@ def report(
     """
     from json import dumps
 
-    from cluster.report import write_report
-    from cluster.runs import open_run
-    from data.storage import Storage
+    from raysweep.cluster.runs.report import write_report
+    from raysweep.cluster.runs.saved_run import open_run
+    from raysweep.core.storage import Storage
 
     named: list[str | None] = list(runs) if runs else [None]
     found = [open_run(run, storage) for run in named]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.commands.options import Address, Json, StorageRoot
-from data.errors import UserError
+from raysweep.cluster.commands.options import Address, Json, StorageRoot
+from raysweep.core.errors import UserError
 
 if TYPE_CHECKING:
-    from analysis.reference import Reference
-    from cluster.reproduce import Outcome
+    from raysweep.analysis.reference import Reference
+    from raysweep.cluster.reproduce import Outcome
 
 __all__ = ["register"]
 
@@ -51,8 +51,8 @@ def reproduce(
     import json as json_module
     from dataclasses import asdict
 
-    from cluster import reproduce as work
-    from data.storage import Storage
+    from raysweep.cluster import reproduce as work
+    from raysweep.core.storage import Storage
 
     references = work.chosen(group)
     folder = Storage(storage) / ("reproduce-quick" if quick else "reproduce")
@@ -85,7 +85,7 @@ def _print(found: Sequence[tuple[Reference, Outcome]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cluster import reproduce as work
+    from raysweep.cluster import reproduce as work
 
     console = Console(highlight=False, width=_WIDE)
     table = Table(box=None, pad_edge=False)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands.options import Json, Run, StorageRoot
-from data.errors import UserError
+from raysweep.cluster.commands.options import Json, Run, StorageRoot
+from raysweep.core.errors import UserError
 
 __all__ = ["register"]
 
@@ -23,8 +23,8 @@ def runs(storage: StorageRoot = "runs", json: Json = False) -> None:
     """List runs: state, best result, age and size, the newest first."""
     from dataclasses import asdict
 
-    from cluster.present_runs import print_runs
-    from cluster.run_views import list_runs
+    from raysweep.cluster.printing.runs import print_runs
+    from raysweep.cluster.runs.listing import list_runs
 
     rows = list_runs(storage)
     if json:
@@ -38,8 +38,8 @@ def show(run: Run = None, storage: StorageRoot = "runs", json: Json = False) -> 
 
     `raysweep report` says what mattered.
     """
-    from cluster.present_runs import print_run, run_summary
-    from cluster.runs import open_run
+    from raysweep.cluster.printing.runs import print_run, run_summary
+    from raysweep.cluster.runs.saved_run import open_run
 
     saved = open_run(run, storage)
     if json:
@@ -55,8 +55,8 @@ def diff(
     json: Json = False,
 ) -> None:
     """Say how two runs differ: request, data and versions, result, best configuration."""
-    from cluster.run_views import run_differences
-    from cluster.runs import open_run
+    from raysweep.cluster.runs.listing import run_differences
+    from raysweep.cluster.runs.saved_run import open_run
 
     found = run_differences(open_run(first, storage), open_run(second, storage))
     if json:
@@ -84,10 +84,10 @@ def best(
     """
     from pathlib import Path
 
-    from cluster.present_runs import print_best, run_summary
-    from cluster.run_views import best_config
-    from cluster.runs import open_run
-    from data.storage import Storage
+    from raysweep.cluster.printing.runs import print_best, run_summary
+    from raysweep.cluster.runs.listing import best_config
+    from raysweep.cluster.runs.saved_run import open_run
+    from raysweep.core.storage import Storage
 
     if export not in (None, "config"):
         raise UserError(f"--export {export}: use config")
@@ -118,9 +118,9 @@ def watch(
 
     Example: raysweep watch s3://bucket/runs/films
     """
-    from cluster.present_runs import print_run, run_summary
-    from cluster.run_views import watch as follow
-    from cluster.runs import open_run
+    from raysweep.cluster.printing.runs import print_run, run_summary
+    from raysweep.cluster.runs.listing import watch as follow
+    from raysweep.cluster.runs.saved_run import open_run
 
     last = open_run(run, storage)
     try:

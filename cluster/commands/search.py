@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.commands.options import (
+from raysweep.cluster.commands.options import (
     Address,
     Cpus,
     DataDir,
@@ -24,11 +24,11 @@ from cluster.commands.options import (
     data_settings,
     parse_settings,
 )
-from data.errors import UserError
+from raysweep.core.errors import UserError
 
 if TYPE_CHECKING:
-    from cluster.request import SearchRequest
-    from cluster.search import SearchResult
+    from raysweep.cluster.runs.request import SearchRequest
+    from raysweep.cluster.search.run import SearchResult
 
 __all__ = ["register"]
 
@@ -127,7 +127,7 @@ def tune(
 
     Example: raysweep tune matrix_factorization l2 embedding_size --num-samples 60
     """
-    from cluster.request import SearchRequest
+    from raysweep.cluster.runs.request import SearchRequest
 
     if num_samples is None and searcher != "grid":
         num_samples = 40
@@ -190,7 +190,7 @@ def train(
 
     Example: raysweep best films --export config --out best.yaml; raysweep train --config best.yaml
     """
-    from cluster.request import SearchRequest
+    from raysweep.cluster.runs.request import SearchRequest
 
     given = _given(task, config)
     request = SearchRequest(
@@ -225,9 +225,9 @@ def confirm(
     The default configuration stands beside them. That the test set was opened, and when, is
     written into the run; asking again shows the same figures and trains nothing.
     """
-    from cluster.confirm import confirm_run
-    from cluster.present import print_confirmation
-    from cluster.runs import open_run
+    from raysweep.cluster.printing.search import print_confirmation
+    from raysweep.cluster.runs.saved_run import open_run
+    from raysweep.cluster.search.confirm import confirm_run
 
     confirmation = confirm_run(
         open_run(run, storage),
@@ -242,14 +242,14 @@ def confirm(
 
 def list_everything() -> None:
     """List trainables, search spaces, and their fields."""
-    from cluster.present import print_lists
+    from raysweep.cluster.printing.search import print_lists
 
     print_lists()
 
 
 def _given(task: str | None, config: str | None) -> dict[str, Any]:
     """Task, settings and data of a file, or the task alone; raises UserError without both."""
-    from cluster.run_views import read_config
+    from raysweep.cluster.runs.listing import read_config
 
     if config is None:
         if task is None:
@@ -283,18 +283,18 @@ def _run(
     workers: int = 1,
     pack: str = "off",
 ) -> None:
-    from cluster.packing import check_pack
-    from cluster.present import print_search
-    from cluster.runs import check_name
-    from cluster.search import run_search
-    from data.storage import Storage
+    from raysweep.cluster.printing.search import print_search
+    from raysweep.cluster.runs.saved_run import check_name
+    from raysweep.cluster.search.packing import check_pack
+    from raysweep.cluster.search.run import run_search
+    from raysweep.core.storage import Storage
 
     request = request.checked()
     check_pack(request, pack)
     storage = Storage(root) / check_name(name or request.default_name())
     result: SearchResult
     if workers > 1:
-        from cluster.data_parallel import run_data_parallel
+        from raysweep.cluster.search.ray_train import run_data_parallel
 
         result = run_data_parallel(request, storage, workers, address=address, quiet=as_json)
     else:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cluster  # noqa: F401  (sets what Ray reads when it is imported)
+import raysweep.cluster  # noqa: F401  (sets what Ray reads when it is imported)
 
 # isort: split
 import numpy as np
@@ -52,11 +52,11 @@ def browser() -> Iterator[WebDriver]:
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A search that was interrupted, resumed and extended; and a network that writes."""
-    from cluster.present import print_search
-    from cluster.request import SearchRequest
-    from cluster.search import run_search
-    from cluster.session import ray_session
-    from data.storage import Storage
+    from raysweep.cluster.machines.session import ray_session
+    from raysweep.cluster.printing.search import print_search
+    from raysweep.cluster.runs.request import SearchRequest
+    from raysweep.cluster.search.run import run_search
+    from raysweep.core.storage import Storage
 
     folder = tmp_path_factory.mktemp("runs")
 
@@ -123,7 +123,15 @@ def _tensorboard(run: Path) -> Iterator[Callable[[], str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "cluster.cli", "tensorboard", str(run), "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "raysweep.cluster.cli",
+        "tensorboard",
+        str(run),
+        "--port",
+        str(port),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     with (run / "tensorboard.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(scope="module")
 def page(runs: dict[str, Path]) -> str:
-    from cluster.report import write_report
-    from cluster.runs import open_run
+    from raysweep.cluster.runs.report import write_report
+    from raysweep.cluster.runs.saved_run import open_run
 
     return Path(write_report([open_run(str(runs["films"]), "")])).as_uri()
 

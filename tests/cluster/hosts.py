@@ -129,7 +129,7 @@ class Host:
         """Pulls the network cable."""
         _sh("ip", "link", "set", f"{self.name}b", "down")
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """Puts the network cable back."""
         _sh("ip", "link", "set", f"{self.name}b", "up")
 

@@ -124,7 +124,7 @@ def table(folder: Path) -> pd.DataFrame:
 def raysweep(*arguments: str, timeout: float = 240) -> None:
     """Runs a command on this machine alone."""
     done = subprocess.run(
-        [sys.executable, "-m", "cluster.cli", *arguments],
+        [sys.executable, "-m", "raysweep.cluster.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from data.shards import read_split
+from raysweep.data.features.shards import read_split
 
 from .running import SEARCH, Cluster, finish, raysweep, table, wait_until
 
@@ -46,7 +46,7 @@ def test_a_search_loses_a_host(
     try:
         finish(process, log)
     finally:
-        host.mend()
+        host.fix()
     assert_nothing_twice(run)
     pd.testing.assert_frame_equal(table(run), expected)
 

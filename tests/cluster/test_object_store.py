@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from data.storage import Storage
+from raysweep.core.storage import Storage
 
 from .faulty_store import FaultyStore, faulty_store
 from .hosts import GATEWAY, Hosts

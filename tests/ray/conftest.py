@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import cluster  # noqa: F401  (sets what Ray reads when it is imported)
+import raysweep.cluster  # noqa: F401  (sets what Ray reads when it is imported)
 
 # A shell has what runs in its background ignore Ctrl-C; the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -18,7 +18,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[object]:
-    from cluster.session import ray_session
+    from raysweep.cluster.machines.session import ray_session
 
     with ray_session(num_cpus=2) as module:
         yield module

@@ -12,15 +12,15 @@ import psutil
 import pytest
 import torch
 
-from cluster import batchnorm
-from cluster.data_parallel import run_data_parallel
-from cluster.request import SearchRequest
-from cluster.search import run_search
-from data.errors import UserError
-from data.shards import Rows, Shard, ShardIndex, write_shard
-from data.storage import Storage
-from trainables import checkpoint
-from trainables.backbone_head import Rows as RowsLayer
+from raysweep.cluster.models import batchnorm
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.cluster.search.ray_train import run_data_parallel
+from raysweep.cluster.search.run import run_search
+from raysweep.core.errors import UserError
+from raysweep.core.storage import Storage
+from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
+from raysweep.trainables import checkpoint
+from raysweep.trainables.images.backbone_head import Rows as RowsLayer
 
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(300)]
 

@@ -46,7 +46,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(folder: Path, ratings_csv: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cluster.cli", "tune", *_SEARCH]
+    command = [sys.executable, "-m", "raysweep.cluster.cli", "tune", *_SEARCH]
     command += ["--dataset", str(ratings_csv), "--storage", str(folder), "--name", "run"]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True

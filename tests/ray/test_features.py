@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 from ray.cluster_utils import Cluster
 
-import cluster as settings  # noqa: F401  (what Ray reads when it is imported)
-from data.shards import read_split
+import raysweep.cluster as settings  # noqa: F401  (what Ray reads when it is imported)
+from raysweep.data.features.shards import read_split
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -53,7 +53,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(images: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cluster.cli", "features", str(images), str(out)]
+    command = [sys.executable, "-m", "raysweep.cluster.cli", "features", str(images), str(out)]
     return subprocess.Popen(
         [*command, *_COMMAND, *more],
         stdout=subprocess.PIPE,
@@ -181,8 +181,8 @@ def test_files_that_are_no_images_are_listed_with_the_reason(features: Path) -> 
 def test_the_features_are_the_networks_own(features: Path, images: Path) -> None:
     import torch
 
-    from data.backbones import load_backbone, normalised
-    from data.images import decode
+    from raysweep.data.features.backbones import load_backbone, normalised
+    from raysweep.data.images.decode import decode
 
     backbone = load_backbone("timm/test_efficientnet", "random", size=_SIZE)
     resize = backbone.preprocessing.resize

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.reference import REFERENCES, Recipe, Reference
-from cluster.reproduce import chosen, reproduce, table_markdown
-from cluster.request import SearchRequest
-from data.errors import UserError
-from data.storage import Storage
+from raysweep.analysis.reference import REFERENCES, Recipe, Reference
+from raysweep.cluster.reproduce import chosen, reproduce, table_markdown
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.core.errors import UserError
+from raysweep.core.storage import Storage
 
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(180)]
 SHORT = {"epochs": 2, "batch_size": 64, "num_factors": 4}

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cluster.confirm import confirm_run
-from cluster.ledger import Ledger
-from cluster.request import SearchRequest
-from cluster.runs import SavedRun, open_run
-from cluster.search import SearchResult, run_search
-from data.errors import UserError
-from data.storage import Storage
+from raysweep.cluster.runs.ledger import Ledger
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.cluster.runs.saved_run import SavedRun, open_run
+from raysweep.cluster.search.confirm import confirm_run
+from raysweep.cluster.search.run import SearchResult, run_search
+from raysweep.core.errors import UserError
+from raysweep.core.storage import Storage
 
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(180)]
 
@@ -288,7 +288,7 @@ def _only_refit(folder: Path) -> str:
 def test_answers_speak_of_films_and_unknown_ids_are_refused(
     finished: tuple[Path, SearchRequest],
 ) -> None:
-    from cluster import ask
+    from raysweep.cluster.models import ratings as ask
 
     saved = open_run(str(finished[0]), "")
     rated = saved.dataset.info.interactions

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.ask_text import generate
-from cluster.confirm import confirm_run
-from cluster.request import SearchRequest
-from cluster.runs import open_run
-from cluster.search import run_search
-from data.storage import Storage
+from raysweep.cluster.models.words import generate
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.cluster.runs.saved_run import open_run
+from raysweep.cluster.search.confirm import confirm_run
+from raysweep.cluster.search.run import run_search
+from raysweep.core.storage import Storage
 
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(180)]
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-import cluster  # noqa: F401  (Ray's settings are made before Ray is imported)
+import raysweep.cluster  # noqa: F401  (Ray's settings are made before Ray is imported)
 
 # isort: split
 import numpy as np
@@ -15,14 +15,14 @@ import pandas as pd
 import pytest
 import ray
 
-from data.shards import Rows, Shard, ShardIndex, write_shard
-from data.storage import Storage
-from trainables import LEARNERS, get_learner
-from trainables.image_config import ImageFeaturesData
-from trainables.learner import Dataset, Learner
-from trainables.ratings import RatingsData
-from trainables.sentiment_config import SentimentData
-from trainables.sequences import SequenceConfig, WordsConfig
+from raysweep.core.storage import Storage
+from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
+from raysweep.trainables import LEARNERS, get_learner
+from raysweep.trainables.images.config import ImageFeaturesData
+from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.ratings.learner import RatingsData
+from raysweep.trainables.sequences.config import SequenceConfig, WordsConfig
+from raysweep.trainables.texts.config import SentimentData
 
 NUM_USERS, NUM_ITEMS, NUM_RATINGS, RANK = 40, 25, 500, 3
 NUM_TEXTS = 450

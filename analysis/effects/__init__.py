@@ -1,0 +1,1 @@
+"""What each hyperparameter did to the metric, with intervals."""

@@ -1,0 +1,1 @@
+"""TensorBoard files: curves, HParams, pictures, the projector."""

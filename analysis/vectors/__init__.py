@@ -1,0 +1,1 @@
+"""What learned vectors mean: factors, relations, pictures."""

@@ -1,0 +1,1 @@
+"""`raysweep predict`: one command for every family that can be asked."""

@@ -1,0 +1,184 @@
+"""`raysweep predict`: one command for every family that can be asked; each takes what it reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raysweep.cluster.commands.options import Json, Run, StorageRoot
+from raysweep.cluster.commands.predict.images import TOP as TOP_CLASSES
+from raysweep.cluster.commands.predict.images import answer_images
+from raysweep.cluster.commands.predict.question import Question
+from raysweep.cluster.commands.predict.ratings import answer_rating
+from raysweep.cluster.commands.predict.texts import TOP as TOP_WORDS
+from raysweep.cluster.commands.predict.texts import answer_texts
+from raysweep.core.errors import UserError
+
+if TYPE_CHECKING:
+    from raysweep.cluster.runs.saved_run import SavedRun
+
+__all__ = ["register"]
+
+_TEXTS, _RATINGS, _IMAGES = "Texts (sentiment)", "Ratings", "Images (image_head)"
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Runs that are asked in the same way.
+
+    Attributes:
+        learner: Their learners' base class, `module:class`: imported when it is needed.
+        options: What of a question they take.
+        example: A question that they answer.
+        answer: Prints the answer.
+    """
+
+    learner: str
+    options: tuple[str, ...]
+    example: str
+    answer: Callable[[SavedRun, Question], None]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(predict)
+
+
+def predict(
+    run: Run = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT",
+            help="What to look at: texts, each in quotes; or images and folders of images.",
+        ),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(help="A file with one text; - for standard input.", rich_help_panel=_TEXTS),
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Each line is a text.", rich_help_panel=_TEXTS)
+    ] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            help="How many to name: of a text's words, those that moved it most "
+            f"({TOP_WORDS} by default; 0: none, which is faster); of an image's classes, the "
+            f"likeliest ({TOP_CLASSES} by default).",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="The user's id, as in the data.", rich_help_panel=_RATINGS)
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option(help="The item's id, as in the data.", rich_help_panel=_RATINGS)
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="The backbone's weights, if they are not where they were.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    storage: StorageRoot = "runs",
+    json: Json = False,
+) -> None:
+    """Ask a trained model: the class of a text or of images, or a rating.
+
+    Example: raysweep predict RUN "a fine film, if you have the time"
+
+    Example: raysweep predict RUN --file review.txt
+
+    Example: raysweep predict RUN photo.jpg holidays/
+
+    Example: raysweep predict RUN --user 196 --item 242
+
+    A text's answer names the words that moved it; without one, standard input is read.
+    """
+    from raysweep.cluster.runs.saved_run import open_run
+
+    question = Question(
+        inputs=tuple(inputs or ()),
+        file=file,
+        lines=lines,
+        top=top,
+        user=user,
+        item=item,
+        weights=weights,
+        json=json,
+    )
+    try:
+        saved = open_run(run, storage)
+    except UserError as error:
+        if run and not inputs and (example := _example_like(run)):
+            hint = f"the run comes first: `raysweep predict RUN {example}`"
+            raise UserError(f"{error}\n{hint}") from None
+        raise
+    family = _family(saved)
+    _check(saved, family, question)
+    family.answer(saved, question)
+
+
+def _example_like(run: str) -> str:
+    """What a question in the place of the run looks like; empty for what may be a run's name."""
+    if os.path.isfile(run):  # noqa: PTH113  (which takes what is too long for a path)
+        return "photo.jpg"
+    return '"a fine film"' if len(run.split()) > 1 else ""
+
+
+def _family(saved: SavedRun) -> _Family:
+    """The family that a run belongs to; raises UserError for a run that predicts nothing."""
+    from importlib import import_module
+
+    for family in _FAMILIES:
+        module, _, name = family.learner.partition(":")
+        if issubclass(saved.request.learner, getattr(import_module(module), name)):
+            return family
+    raise UserError(
+        f"{saved.storage.uri} is a run of {saved.request.task}, which `predict` cannot ask; name a "
+        "run of sentiment, of image_head or of a ratings model, or see `raysweep --help` for other "
+        "questions"
+    )
+
+
+def _check(saved: SavedRun, family: _Family, question: Question) -> None:
+    """Refuses options that are for runs of another kind."""
+    flags = {"inputs": "a text or an image", "lines": "--lines", "file": "--file", "top": "--top"}
+    flags |= {"user": "--user", "item": "--item", "weights": "--weights"}
+    given = [name for name in flags if getattr(question, name) not in (None, (), False)]
+    foreign = [flags[name] for name in given if name not in family.options]
+    if foreign:
+        raise UserError(
+            f"{saved.storage.uri} is a run of {saved.request.task}, and {' and '.join(foreign)} "
+            f"{'is' if len(foreign) == 1 else 'are'} for runs of another kind; ask e.g. "
+            f"`{family.example}`"
+        )
+
+
+_FAMILIES = (
+    _Family(
+        "raysweep.trainables.ratings.learner:RatingsLearner",
+        ("user", "item"),
+        "raysweep predict RUN --user 196 --item 242",
+        answer_rating,
+    ),
+    _Family(
+        "raysweep.trainables.texts.sentiment:Sentiment",
+        ("inputs", "file", "lines", "top"),
+        'raysweep predict RUN "a fine film"',
+        answer_texts,
+    ),
+    _Family(
+        "raysweep.trainables.images.image_head:ImageHead",
+        ("inputs", "top", "weights"),
+        "raysweep predict RUN photo.jpg",
+        answer_images,
+    ),
+)

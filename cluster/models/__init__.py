@@ -1,0 +1,1 @@
+"""Questions to trained models, and their uses outside of a search."""

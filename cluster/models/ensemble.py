@@ -1,0 +1,232 @@
+"""The best heads of a search together: averages of what they find probable, and labels by it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from raysweep.cluster.runs.saved_run import SavedRun
+from raysweep.core.errors import UserError
+from raysweep.core.storage import Storage
+from raysweep.data.features.shards import Rows, Shard, ShardIndex, read_shard, write_shard
+from raysweep.trainables.images.image_head import ImageHead
+from raysweep.trainables.trial_files import load_best, trial_folder
+
+__all__ = [
+    "Ensemble",
+    "Labelled",
+    "best_heads",
+    "measure_ensemble",
+    "pseudo_label",
+    "write_labelled",
+]
+
+_FILE = "ensemble.json"
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """What heads are worth alone and together, on the validation images.
+
+    Attributes:
+        trials: their numbers, the best first.
+        accuracies: of each alone.
+        accuracy: of the average of their probabilities.
+        loss: of that average, in nats.
+        images: how many were measured.
+    """
+
+    trials: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    accuracy: float
+    loss: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with a class that a model is sure of.
+
+    Attributes:
+        rows: features and their new labels, the surest first.
+        confidence: the probability of that label, float32 [n].
+        seen: rows that were looked at.
+        confident: rows that were sure enough, of which `rows` are the surest.
+        index: of the features that they come from.
+    """
+
+    rows: Rows
+    confidence: np.ndarray
+    seen: int
+    confident: int
+    index: ShardIndex
+
+
+def best_heads(run: SavedRun, top: int) -> dict[int, ImageHead]:
+    """The best trials' models at their best epochs, by trial, the best first.
+
+    Raises:
+        UserError: a run of another kind, or without so many trained models.
+    """
+    learner = run.request.learner
+    if not issubclass(learner, ImageHead):
+        raise UserError(
+            f"{run.storage.uri} is a run of {learner.name}; name a run of {ImageHead.name}"
+        )
+    ranked = run.ledger.ranked()
+    if len(ranked) < top:
+        raise UserError(
+            f"{run.storage.uri} has {len(ranked)} trials with a result, not {top}; lower --top, "
+            "or search on with a larger --num-samples"
+        )
+    heads: dict[int, ImageHead] = {}
+    for trial in ranked[:top]:
+        head: Any = load_best(learner, run.dataset.arrays, run.storage / trial_folder(trial.index))
+        heads[trial.index] = head
+    return heads
+
+
+def measure_ensemble(run: SavedRun, top: int = 5) -> Ensemble:
+    """Averages the probabilities of the best heads on the validation images; writes the result.
+
+    Raises:
+        UserError: as `best_heads`.
+    """
+    heads = best_heads(run, top)
+    arrays = run.dataset.arrays
+    each = [_probabilities(h, arrays["val_features"], arrays["val_sizes"]) for h in heads.values()]
+    labels, mean = arrays["val_labels"], np.mean(each, axis=0)
+    ensemble = Ensemble(
+        trials=tuple(heads),
+        accuracies=tuple(float((p.argmax(1) == labels).mean()) for p in each),
+        accuracy=float((mean.argmax(1) == labels).mean()),
+        loss=float(-np.log(np.maximum(mean[np.arange(len(labels)), labels], 1e-12)).mean()),
+        images=len(labels),
+    )
+    run.storage.write(_FILE, json.dumps(dataclasses.asdict(ensemble), indent=1) + "\n")
+    return ensemble
+
+
+def pseudo_label(
+    run: SavedRun, features: str, *, top: int = 1, confidence: float = 0.95, share: float = 0.25
+) -> Labelled:
+    """Labels images by the best heads where these are sure; their own labels are not looked at.
+
+    Args:
+        run: of image_head.
+        features: folder of features by the run's backbone. Original images are used, no variants.
+        top: how many of the best heads are averaged.
+        confidence: the least probability of a label.
+        share: of all training images that the new rows may make up, above 0 and below 1; the
+            surest are taken.
+
+    Raises:
+        UserError: as `best_heads`; a number out of range; features of another backbone; or images
+            that the run validates or tests on.
+    """
+    for name, value in (("confidence", confidence), ("share", share)):
+        if not 0 < value < 1:
+            raise UserError(f"--{name} {value}: give a number between 0 and 1, e.g. 0.9")
+    heads = best_heads(run, top)
+    storage = Storage(features)
+    index = ShardIndex.read(storage)
+    _check_same(run, index, features)
+    found = [_label(list(heads.values()), storage, index, shard) for shard in index.shards]
+    parts = [(rows, sure) for rows, sure in found if len(rows)]
+    if not parts:
+        raise UserError(f"{features} has no images")
+    rows = _join([rows for rows, _ in parts])
+    _check_new(run, rows, features)
+    sure = np.concatenate([sure for _, sure in parts])
+    order = np.argsort(-sure, kind="stable")
+    confident = int((sure >= confidence).sum())
+    if not confident:
+        raise UserError(
+            f"{features}: no label of its {len(rows)} images is as sure as {confidence:g} (surest: "
+            f"{sure.max():.3f}); lower --confidence"
+        )
+    originals = int((run.dataset.info.train.variants == 0).sum())
+    most = int(originals * share / (1 - share))
+    chosen = order[: min(confident, most)]
+    # The labels are the run's, whatever classes the folder was made with, if any.
+    index = dataclasses.replace(index, classes=run.dataset.info.index.classes)
+    return Labelled(_take(rows, chosen), sure[chosen], len(rows), confident, index)
+
+
+def write_labelled(labelled: Labelled, folder: str) -> None:
+    """Writes the rows as features of one split `train`, for `--data extra=FOLDER`."""
+    storage, count = Storage(folder), len(labelled.rows)
+    if storage.exists("index.json"):
+        raise UserError(f"{folder} holds features already; name a new folder")
+    shard = Shard(name="train-00000.parquet", split="train", rows=count)
+    write_shard(storage, shard.name, labelled.rows, "train")
+    index = dataclasses.replace(
+        labelled.index, counts={"train": count}, shards=(shard,), augmentation={}, num_quarantined=0
+    )
+    index.write(storage)
+
+
+@torch.inference_mode()
+def _probabilities(head: ImageHead, features: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    head.model.eval()
+    scores = head.scores(head.tensor(features), head.tensor(sizes))
+    probable: np.ndarray = nn.functional.softmax(scores.double(), 1).cpu().numpy()
+    return probable
+
+
+def _label(
+    heads: Sequence[ImageHead], storage: Storage, index: ShardIndex, shard: Shard
+) -> tuple[Rows, np.ndarray]:
+    rows = read_shard(storage, shard, index.feature_shape)
+    rows = _take(rows, np.flatnonzero(rows.variants == 0))
+    if not len(rows):
+        return rows, np.empty(0)
+    sizes = np.stack([rows.heights, rows.widths], 1).astype(np.float32)
+    probable = np.mean([_probabilities(head, rows.features, sizes) for head in heads], axis=0)
+    return dataclasses.replace(rows, labels=probable.argmax(1).astype(np.int32)), probable.max(1)
+
+
+def _take(rows: Rows, chosen: np.ndarray) -> Rows:
+    arrays = {
+        name: getattr(rows, name)[chosen]
+        for name in ("features", "labels", "heights", "widths", "variants")
+    }
+    return Rows(**arrays, ids=[rows.ids[k] for k in chosen])
+
+
+def _join(parts: Sequence[Rows]) -> Rows:
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("features", "labels", "heights", "widths", "variants")
+    }
+    return Rows(**arrays, ids=[name for part in parts for name in part.ids])
+
+
+def _check_same(run: SavedRun, index: ShardIndex, features: str) -> None:
+    mine: ShardIndex = run.dataset.info.index
+    for name in ("backbone", "weights_hash", "preprocessing"):
+        one, other = getattr(mine, name), getattr(index, name)
+        if one != other:
+            raise UserError(
+                f"{features} has {name} {other}, and the run's features {one}; make the features "
+                "of the new images as those were made"
+            )
+
+
+def _check_new(run: SavedRun, rows: Rows, features: str) -> None:
+    """An image that measures must not train, whatever label it gets."""
+    info = run.dataset.info
+    measured = {each.tobytes() for s in (info.validation, info.test) for each in s.features}
+    seen = sum(each.tobytes() in measured for each in rows.features)
+    if seen:
+        raise UserError(
+            f"{features}: {seen} of its images are validation or test images of the run; take them "
+            "out, or the figures would be measured on images that trained"
+        )

@@ -1,0 +1,237 @@
+"""What the commands print: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from raysweep.cluster.runs.effects import effect_record, print_effects, search_effects
+from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.core.errors import UserError
+
+if TYPE_CHECKING:
+    from raysweep.analysis.effects.estimate import Effect
+    from raysweep.cluster.runs.saved_run import SavedRun
+    from raysweep.cluster.search.confirm import Confirmation
+    from raysweep.cluster.search.run import SearchResult
+    from raysweep.core.storage import Storage
+
+__all__ = [
+    "comparison",
+    "counts_line",
+    "print_confirmation",
+    "print_lists",
+    "print_search",
+    "search_summary",
+]
+
+_MOST_PANELS = 12
+
+
+def search_summary(
+    request: SearchRequest, storage: Storage, ledger: Ledger, *, complete: bool
+) -> dict[str, Any]:
+    """A search as JSON-able values: run, counts, best and default."""
+    ranked = ledger.ranked()
+    counts = {s: sum(t.status == s for t in ledger) for s in (FINISHED, STOPPED, FAILED, RUNNING)}
+    return {
+        "run": storage.uri,
+        "task": request.task,
+        "spaces": list(request.spaces),
+        "metric": request.metric,
+        "mode": request.mode,
+        "searched": sorted(_searched(ledger)),
+        "complete": complete,
+        "num_trials": len(ledger),
+        "counts": counts,
+        "best": _trial(ledger, ranked[0]) if ranked else None,
+        "default": _trial(ledger, ledger.trials[0]) if len(ledger) else None,
+        "failures": [{"trial": t.index, "error": t.error} for t in ledger if t.status == FAILED],
+    }
+
+
+def _searched(ledger: Ledger) -> set[str]:
+    """The fields whose values differ between trials."""
+    first = ledger.trials[0].config if len(ledger) else {}
+    return {k for t in ledger for k, v in t.config.items() if v != first[k]}
+
+
+def _trial(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
+    best = trial.best(ledger.metric, ledger.mode) or {}
+    return {
+        "trial": trial.index,
+        "status": trial.status,
+        "metrics": best,
+        "params": trial.params,
+        "config": trial.config,
+    }
+
+
+def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool) -> None:
+    """Prints the outcome of `tune` or `train`, and draws the search's picture."""
+    summary = search_summary(request, result.storage, result.ledger, complete=result.complete)
+    answered = request.spaces and result.complete
+    effects = search_effects(result.ledger, summary["searched"]) if answered else []
+    pictures = _draw(request, result, effects) if answered else []
+    if as_json:
+        found = [effect_record(effect, request.metric) for effect in effects]
+        print(json.dumps({**summary, "effects": found, "pictures": pictures}, default=str))
+        return
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"\n[bold]{result.dataset.description}[/]")
+    if summary["best"]:
+        console.print(comparison(summary))
+    for failure in summary["failures"][:5]:
+        console.print(f"trial {failure['trial']} failed: {failure['error']}", markup=False)
+    console.print(counts_line(summary["counts"]))
+    print_effects(console, effects, request.metric)
+    run = result.storage.uri
+    console.print(f"table        {run}/trials.parquet", markup=False)
+    console.print(f"best model   {run}/best", markup=False)
+    for picture in pictures:
+        console.print(f"picture      {picture}", markup=False)
+    console.print(f"TensorBoard  raysweep tensorboard {run}", markup=False)
+    if not result.complete:
+        console.print("\nInterrupted. The same command goes on where this one stopped.")
+    elif request.spaces:
+        console.print(f"next         raysweep confirm {run}", markup=False)
+
+
+def comparison(summary: dict[str, Any]) -> Any:
+    """A table of the best trial beside the default."""
+    from rich.table import Table
+
+    best, default = summary["best"], summary["default"]
+    shown = {f"best (trial {best['trial']})": best, "default (trial 0)": default}
+    if best["trial"] == 0:
+        shown = {"default (trial 0)" if summary["num_trials"] == 1 else "the default is best": best}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for title in shown:
+        table.add_column(title, justify="right")
+    metric = summary["metric"]
+    table.add_row(f"[bold]{metric}[/]", *(_metric(t, metric) for t in shown.values()))
+    table.add_row("at epoch", *(str(t["metrics"].get("epoch", "–")) for t in shown.values()))
+    for name, value in best["config"].items():
+        if value != default["config"][name] or name in summary["searched"]:
+            table.add_row(name, *(_value(t["config"][name]) for t in shown.values()))
+    return table
+
+
+def _metric(trial: dict[str, Any], metric: str) -> str:
+    value = trial["metrics"].get(metric)
+    return "failed" if value is None else f"{value:.4f}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(_value(v) for v in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def counts_line(counts: dict[str, int]) -> str:
+    """How many trials ended how, in words."""
+    words = [f"{n} {status}" for status, n in counts.items() if n]
+    return f"{sum(counts.values())} trials: " + ", ".join(words)
+
+
+def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect]) -> list[str]:
+    """Draws the search's pictures into the run; returns their addresses."""
+    if not result.ledger.ranked():
+        return []
+    from raysweep.analysis.tensorboard.search_plots import plot_search
+    from raysweep.analysis.tensorboard.writer import FIGURES, figure_events
+
+    table = result.ledger.table()
+    columns = [c for c in table.columns if c.startswith("config.") and table[c].nunique() > 1]
+    varied = [c.removeprefix("config.") for c in columns][:_MOST_PANELS]
+    if not varied:
+        return []
+    storage = result.storage / "pictures"
+    names = ["search.png"]
+    with storage.as_folder() as folder:
+        plot_search(table, varied, request.metric, request.mode, folder / "search.png")
+        if effects:
+            from raysweep.analysis.effects.plots import plot_effects
+
+            plot_effects(effects, request.metric, folder / "effects.png")
+            names.append("effects.png")
+    names += _explain(result.as_run(request))
+    figures = {name.removesuffix(".png"): storage.read(name) for name in names}
+    storage.write(FIGURES, figure_events(figures, len(table)))
+    return [(storage / name).uri for name in names]
+
+
+def _explain(run: SavedRun) -> list[str]:
+    """A picture of what a family's best model learned: for recommenders, of the factors."""
+    from raysweep.cluster.models import ratings as ask
+    from raysweep.trainables.ratings.learner import RatingsLearner
+
+    # A model may be too small for a picture (two factors have no third component): not an error.
+    with contextlib.suppress(UserError):
+        if issubclass(run.request.learner, RatingsLearner):
+            return [ask.draw_factors(run).rpartition("/")[2]]
+    return []
+
+
+def print_confirmation(confirmation: Confirmation, *, as_json: bool) -> None:
+    """Prints mean ± 95% interval of every configuration on the test set."""
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "rows": confirmation.rows,
+                    "metric": confirmation.metric,
+                    "test_set_openings": confirmation.num_openings,
+                    "path": confirmation.path,
+                }
+            )
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False)
+    names = [confirmation.metric, confirmation.metric.replace("test_", "val_", 1)]
+    names = [name for name in names if name in confirmation.rows[0]]
+    table = Table(box=None, pad_edge=False)
+    for name in ("configuration", "seeds", *names):
+        table.add_column(name, justify="right" if name != "configuration" else "left")
+    for row in confirmation.rows:
+        cells = [f"{row[n]['mean']:.4f} ± {row[n]['interval_95']:.4f}" for n in names]
+        table.add_row(row["label"], str(len(row["seeds"])), *cells)
+    console.print(table)
+    times = "once" if confirmation.num_openings == 1 else f"{confirmation.num_openings} times"
+    console.print(f"mean ± 95% interval; the test set was opened {times} for this run")
+    console.print(f"written to {confirmation.path}", markup=False)
+
+
+def print_lists() -> None:
+    """Prints every trainable with its fields, and every space with its question."""
+    import dataclasses
+
+    from rich.console import Console
+
+    from raysweep.search_spaces import SPACES
+    from raysweep.trainables import LEARNERS, get_learner
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print("[bold]Search spaces[/]")
+    for space in SPACES.values():
+        console.print(f"  {space.name:20} {space.question} ({', '.join(space.suggest)})")
+    for name in LEARNERS:
+        learner = get_learner(name)
+        console.print(
+            f"\n[bold]{name}[/]  {learner.summary}; chosen by {next(iter(learner.metrics))}"
+        )
+        for title, fields in (("--set", learner.config_class), ("--data", learner.data_class)):
+            for f in dataclasses.fields(fields):
+                default = "" if f.default is None else _value(f.default)
+                words = ", ".join(f.metadata["choices"])
+                meaning = f.metadata["help"] + (f" ({words})" if words else "")
+                console.print(f"  {title} {f.name}={default}  [dim]{meaning}[/]")

@@ -1,0 +1,1 @@
+"""A run: its request, its ledger, what is read from it afterwards."""

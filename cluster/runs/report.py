@@ -1,0 +1,115 @@
+"""`raysweep report`: gathers what is known of runs, and writes the page, its text and pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from raysweep.cluster.runs.ledger import TRIALS_TABLE
+from raysweep.cluster.runs.request import read_experiment
+from raysweep.cluster.search.confirm import CONFIRM
+from raysweep.core.errors import UserError
+from raysweep.core.storage import Storage
+
+if TYPE_CHECKING:
+    from raysweep.analysis.report.build import Subject
+    from raysweep.analysis.report.trials import Trials
+    from raysweep.cluster.runs.saved_run import SavedRun
+
+__all__ = ["is_complete", "run_subject", "run_trials", "write_report"]
+
+
+def write_report(runs: Sequence[SavedRun], folder: Storage | None = None) -> str:
+    """Writes `report.html`, `report.md`, pictures and the tables that all figures come from.
+
+    Args:
+        runs: one or more; several are compared.
+        folder: where to; by default `report/` in the run, or beside the runs for several.
+
+    Returns:
+        The address of the HTML page.
+
+    Raises:
+        UserError: two runs have the same name.
+    """
+    from raysweep.analysis.report.build import build_page
+
+    names = [run.storage.name for run in runs]
+    if len(set(names)) < len(names):
+        raise UserError(f"the runs {', '.join(names)} are to be compared, but names occur twice")
+    subjects = [run_subject(run) for run in runs]
+    page = build_page(subjects)
+    folder = folder or _folder(runs, names)
+    for subject, name in zip(subjects, names, strict=True):
+        table = TRIALS_TABLE if len(runs) == 1 else f"{name}.{TRIALS_TABLE}"
+        folder.write(table, _as_parquet(subject.trials.table))
+    for picture in page.pictures():
+        folder.write(f"{picture.name}.png", picture.png)
+    folder.write("report.md", page.markdown())
+    folder.write("report.html", page.html())
+    return f"{folder.uri}/report.html"
+
+
+def run_subject(run: SavedRun) -> Subject:
+    """A run as the report takes it."""
+    from raysweep.analysis.reference import references_for
+    from raysweep.analysis.report.build import Subject
+    from raysweep.analysis.report.trials import RunFacts
+    from raysweep.search_spaces import get_space
+
+    request = run.request
+    trials = run_trials(run)
+    try:
+        confirmed: dict[str, Any] | None = json.loads(run.storage.read(CONFIRM))
+    except FileNotFoundError:
+        confirmed = None
+    facts = RunFacts(
+        name=run.storage.name,
+        questions=tuple(get_space(space).question for space in request.spaces),
+        experiment=read_experiment(run.storage),
+        confirmed=confirmed,
+        complete=is_complete(run),
+    )
+    config = request.config({}).to_dict()
+    found = references_for(request.task, str(request.data.get("dataset", "")), config)
+    return Subject(facts, trials, found)
+
+
+def run_trials(run: SavedRun) -> Trials:
+    """The run's table, as it would be read from `trials.parquet` now."""
+    import pandas as pd
+
+    from raysweep.analysis.report.trials import Trials
+
+    if len(run.ledger) or not run.storage.exists(TRIALS_TABLE):
+        blob = _as_parquet(run.ledger.table())
+    else:  # the ledger was not kept; the table tells all that a report needs
+        blob = run.storage.read(TRIALS_TABLE)
+    table = pd.read_parquet(io.BytesIO(blob))
+    table.attrs["searcher"] = run.request.searcher if run.request.spaces else ""
+    request = run.request
+    return Trials(table, request.metric, request.mode, request.learner.config_class)
+
+
+def is_complete(run: SavedRun) -> bool:
+    """Whether every trial that was asked for is over."""
+    if not len(run.ledger):
+        return run.storage.exists(TRIALS_TABLE)
+    asked = run.request.num_samples
+    return not run.ledger.unfinished() and (asked is None or len(run.ledger) >= asked)
+
+
+def _as_parquet(table: Any) -> bytes:
+    blob = io.BytesIO()
+    table.to_parquet(blob, index=False)
+    return blob.getvalue()
+
+
+def _folder(runs: Sequence[SavedRun], names: Sequence[str]) -> Storage:
+    if len(runs) == 1:
+        return runs[0].storage / "report"
+    address, mark, query = runs[0].storage.uri.partition("?")
+    parent = address.rsplit("/", 1)[0]
+    return Storage(f"{parent}/report-{'-'.join(names)}{mark}{query}")

@@ -1,0 +1,1 @@
+"""A search: what is tried, what goes on, what is written down; Ray Tune and Ray Train."""

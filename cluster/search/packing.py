@@ -1,0 +1,56 @@
+"""Whether trials of a search train as packs, and how many in one (`--pack`)."""
+
+from __future__ import annotations
+
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.core.errors import UserError
+from raysweep.search_spaces import sample
+from raysweep.trainables.learner import Dataset
+
+__all__ = ["check_pack", "pack_size"]
+
+# Measured on one core of a CPU (docs/benchmarks): eight models of fewer parameters take 0.5 to 0.8
+# of the time that they take one by one. Larger ones are bound by arithmetic, and gain nothing.
+_AUTO_SIZE, _AUTO_PARAMETERS = 8, 50_000
+_SCHEDULERS = ("asha", "none")
+_LARGEST = 256
+
+
+def check_pack(request: SearchRequest, pack: str) -> None:
+    """Refuses a `--pack` that the search cannot follow.
+
+    Raises:
+        UserError: not a number, `auto` or `off`; or a number where nothing can be packed.
+    """
+    if pack in ("auto", "off"):
+        return
+    if not pack.isdecimal() or not 1 <= int(pack) <= _LARGEST:
+        raise UserError(f"--pack {pack}: use auto, off, or a number from 1 to {_LARGEST}")
+    if int(pack) == 1:
+        return
+    if request.scheduler not in _SCHEDULERS:
+        raise UserError(
+            f"--pack {pack} goes with --scheduler asha or none: {request.scheduler} decides about "
+            "one trial at a time; leave one of them out"
+        )
+
+
+def pack_size(request: SearchRequest, pack: str, dataset: Dataset) -> int:
+    """How many trials may train as one model; 1 if none.
+
+    Args:
+        request: the search, already `checked()`.
+        pack: `auto`, `off` or a number.
+        dataset: its data; `auto` asks how large a model of them is.
+    """
+    check_pack(request, pack)
+    if pack != "auto":
+        return 1 if pack == "off" else int(pack)
+    learner = request.learner
+    if request.gpus or not request.spaces or request.scheduler not in _SCHEDULERS:
+        return 1
+    searched = sample(request.suggest(), 0)[1]
+    if not learner.stacks or not set(searched) <= learner.packed_fields:
+        return 1
+    small = learner.num_parameters(request.config({}), dataset.arrays) <= _AUTO_PARAMETERS
+    return _AUTO_SIZE if small else 1

@@ -1,0 +1,1 @@
+"""Features of images: backbones, the job that computes them with Ray Data, shards, sets."""

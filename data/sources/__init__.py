@@ -1,0 +1,1 @@
+"""Finding a dataset: the catalogue, your folder, the cache, downloads, archives."""

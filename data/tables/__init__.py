@@ -1,0 +1,1 @@
+"""Reading any table of rows: streams, the line of an error, stratified splits."""

@@ -1,0 +1,65 @@
+"""Finds the line of a table of ratings that the fast reader stumbled over."""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import NoReturn
+
+from raysweep.core.errors import UserError
+from raysweep.data.tables.streams import AnyPath, RatingsTable
+
+__all__ = ["check_encoding", "diagnose", "empty_table"]
+
+
+def empty_table(path: AnyPath) -> UserError:
+    """Returns the error for a table without rows."""
+    return UserError(f"{path} holds no ratings; give a file with one rating a line")
+
+
+def diagnose(table: RatingsTable, error: Exception) -> NoReturn:
+    """Finds the line that the fast reader stumbled over."""
+    if not table.delimiter:
+        raise UserError(
+            f"{table.path}: not readable as Parquet with numbers as ratings and timestamps: {error}"
+        ) from error
+    check_encoding(table.path)
+    positions = {role: table.names.index(name) for role, name in table.columns.items()}
+    number = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
+    empty = True
+    try:
+        for line, fields in table.lines():
+            empty = False
+            where = f"{table.path}, line {line}"
+            if len(fields) != len(table.names):
+                raise UserError(
+                    f"{where}: {len(fields)} fields where {len(table.names)} are expected "
+                    f"({', '.join(table.names)}); correct the line"
+                ) from error
+            for role in ("rating", "timestamp"):
+                value = fields[positions[role]].strip() if role in positions else ""
+                if value and not number.fullmatch(value):
+                    unit = ", seconds since 1970" if role == "timestamp" else ""
+                    raise UserError(
+                        f"{where}, column '{table.columns[role]}': the {role} '{value}' is not a "
+                        f"number{unit}; correct it or delete the line"
+                    ) from error
+    except csv.Error as bad:
+        raise UserError(f"{table.path}: {bad}; correct that line") from error
+    if empty:
+        raise empty_table(table.path) from error
+    raise UserError(f"{table.path}: {error}; correct the file") from error
+
+
+def check_encoding(path: AnyPath) -> None:
+    """Raises UserError with the line of the first byte that is not UTF-8."""
+    number, line = 0, b""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):  # noqa: B007
+                line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}, line {number}: not UTF-8 text (byte {line[error.start]:#04x} at position "
+            f"{error.start + 1}); save the file as UTF-8"
+        ) from error

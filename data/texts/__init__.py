@@ -1,0 +1,1 @@
+"""Texts: reviews, texts of your own, vocabularies, characters, n-grams."""

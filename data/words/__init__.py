@@ -1,0 +1,1 @@
+"""Vectors of words: every file format, and their geometry."""

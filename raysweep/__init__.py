@@ -1,0 +1,27 @@
+"""raysweep: hyperparameter search and training on Ray. Results are pandas data frames.
+
+    import raysweep
+
+    run = raysweep.tune("matrix_factorization", ["l2", "embedding_size"], num_samples=30)
+    run.trials          # a row a trial
+    run.effects()       # what each field did, with 95% intervals
+    raysweep.predict(run, [("196", "242")])
+
+`tune`, `train` and `predict` do what the commands of the same names do; the same arguments resume
+the same run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# The folders of this package lie beside it in a checkout, where links lead to them. A checkout
+# without links (Git on Windows, `core.symlinks=false`) finds them all the same.
+_HERE = Path(__file__).resolve().parent
+if not (_HERE / "core").is_dir():
+    __path__.append(str(_HERE.parent))
+
+from raysweep.cluster.interface import Run, load_run, predict, tune  # noqa: E402
+from raysweep.core.errors import UserError  # noqa: E402
+
+__all__ = ["Run", "UserError", "load_run", "predict", "tune"]

@@ -1,0 +1,127 @@
+"""The command line: mistakes end with exit code 2 and one message, before Ray starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raysweep.cluster import cli
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["raysweep", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    output, errors = capsys.readouterr()
+    return int(stop.value.code or 0), output, errors
+
+
+MISTAKES = {
+    "unknown trainable": (["tune", "matrix_factorisation", "l2"], "matrix_factorization"),
+    "unknown space": (
+        ["tune", "matrix_factorization", "l3"],
+        "known: augmentation, batchnorm_placement, ",
+    ),
+    "space of another trainable": (
+        ["tune", "matrix_factorization", "dropout_placement"],
+        "is not for matrix_factorization; it covers",
+    ),
+    "unknown field": (["train", "matrix_factorization", "--set", "num_factor=3"], "num_factors"),
+    "value of another type": (["train", "matrix_factorization", "--set", "epochs=many"], "epochs"),
+    "value out of range": (["train", "matrix_factorization", "--epochs", "0"], "at least 1"),
+    "not a pair": (["train", "matrix_factorization", "--set", "epochs"], "FIELD=VALUE"),
+    "a field twice": (
+        ["train", "matrix_factorization", "--set", "seed=1", "--set", "seed=2"],
+        "twice",
+    ),
+    "epochs twice": (
+        ["train", "matrix_factorization", "--set", "epochs=1", "--epochs", "2"],
+        "leave one of them out",
+    ),
+    "a searched field fixed": (
+        ["tune", "matrix_factorization", "l2", "--set", "embedding_l2=0.1"],
+        "fixes a field",
+    ),
+    "a test metric": (
+        ["tune", "matrix_factorization", "l2", "--metric", "test_rmse"],
+        "must not see the test set",
+    ),
+    "unknown metric": (["tune", "matrix_factorization", "l2", "--metric", "val_rms"], "val_rmse"),
+    "unknown searcher": (
+        ["tune", "matrix_factorization", "l2", "--searcher", "bayes"],
+        "tpe, random, grid",
+    ),
+    "unknown scheduler": (
+        ["tune", "matrix_factorization", "l2", "--scheduler", "asah"],
+        "asha",
+    ),
+    "pbt without a field to change": (
+        ["tune", "matrix_factorization", "embedding_size", "--scheduler", "pbt"],
+        "pbt changes",
+    ),
+    "no trials": (["tune", "matrix_factorization", "l2", "--num-samples", "0"], "at least 1"),
+    "a name with a slash": (["train", "matrix_factorization", "--name", "a/b"], "letters"),
+    "unknown data field": (
+        ["train", "matrix_factorization", "--data", "splt=time"],
+        "did you mean 'split'",
+    ),
+    "missing file": (["train", "matrix_factorization", "--dataset", "no/such.csv"], "no/such.csv"),
+    "missing run": (["recommend", "nothing", "--user", "1"], "no run is called 'nothing'"),
+    "unknown dataset": (["data", "fetch", "ml-100"], "ml-100k"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_with_code_2_and_one_message_that_fixes(
+    mistake: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, fix = MISTAKES[mistake]
+    code, output, errors = run(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert fix in errors
+    assert "Traceback" not in errors
+    assert output == ""
+    assert not list(tmp_path.glob("runs/*/ledger.jsonl")), "nothing was started"
+
+
+def test_a_full_disk_is_explained_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device", "runs/x")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("raysweep.cluster.runs.saved_run.open_run", no_space)
+    code, _, errors = run(monkeypatch, capsys, "rank", "x")
+    assert code == 2
+    assert "free some space" in errors
+
+
+def test_every_command_has_help_with_an_explanation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = [c.name or c.callback.__name__ for c in cli.app.registered_commands if c.callback]
+    assert {"tune", "train", "confirm", "doctor", "recommend"} <= set(commands)
+    for command in commands:
+        code, output, _ = run(monkeypatch, capsys, command, "--help")
+        assert code == 0
+        assert "Usage" in output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; import raysweep.cluster.cli; "
+        "heavy = {'torch', 'ray', 'numpy', 'pandas', 'pyarrow', 'scipy', 'sklearn', 'optuna', "
+        "'matplotlib', 'tensorboard', 'torchvision', 'timm', 'PIL', 'yaml', 'pooch', 'safetensors'}"
+        " & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

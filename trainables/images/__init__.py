@@ -1,0 +1,1 @@
+"""Heads on features of images, and batch normalisation in trained networks."""

@@ -1,0 +1,1 @@
+"""Recommenders: matrix factorisation and a neural network."""

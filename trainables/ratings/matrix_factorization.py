@@ -1,0 +1,65 @@
+"""Matrix factorisation: user · item + user bias + item bias + global mean.
+
+Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE Computer
+42(8), 2009.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from raysweep.core.config import option
+from raysweep.trainables.ratings.learner import PACKED_FIELDS, RatingsConfig, RatingsLearner, Tables
+
+if TYPE_CHECKING:
+    from raysweep.trainables.pack import Pack
+
+__all__ = ["MatrixFactorization", "MatrixFactorizationConfig"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatrixFactorizationConfig(RatingsConfig):
+    """Fields of matrix factorisation."""
+
+    biases: bool = option(True, "a bias for each user and item, and the global mean")
+
+
+class _DotProduct(Tables):
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        user_vector, item_vector = self.look_up(user, item)
+        return (user_vector * item_vector).sum(1) + self.baseline(user, item)
+
+
+class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig]):
+    """The dot product of a user's and an item's factors, with biases."""
+
+    name: ClassVar[str] = "matrix_factorization"
+    summary: ClassVar[str] = "ratings: user factors · item factors + biases"
+    config_class = MatrixFactorizationConfig
+    stacks: ClassVar[bool] = True
+    packed_fields: ClassVar[frozenset[str]] = PACKED_FIELDS
+
+    model: _DotProduct
+
+    def build_model(self) -> nn.Module:
+        """The tables; the global mean is the training set's."""
+        return _DotProduct(self.data, self.config, biases=self.config.biases)
+
+    def pack_loss(self, pack: Pack, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Mean squared error of every model of a pack: one look-up in all their tables."""
+        user, item, rating = batch
+        vectors = self.model.pack_look_up(pack, user, item)
+        predicted = (vectors[0] * vectors[1]).sum(2) + self.model.pack_baseline(pack, user, item)
+        return (predicted - rating).square().mean(1)
+
+    @property
+    def tables(self) -> Tables:
+        """The model is its tables."""
+        return self.model
+
+    def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
+        """embedding_l2 on the factors and bias_l2 on the biases."""
+        return self.table_penalties()

@@ -1,0 +1,1 @@
+"""What comes next: character and word models, and word vectors."""

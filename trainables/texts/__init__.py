@@ -1,0 +1,1 @@
+"""Classifiers of texts: dense, convolution and LSTM."""
