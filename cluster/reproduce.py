@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysweep.analysis.reference import GROUPS, REFERENCES, Recipe, Reference
 from raysweep.cluster.machines.session import ray_session
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.confirm import measure_seeds, seeds_request
 from raysweep.cluster.search.run import run_search
@@ -155,7 +156,8 @@ def _train(
     learner = request.learner
     whole = learner.load_data(learner.data_class.create(request.data))
     dataset = whole.with_validation() if recipe.refit else whole
-    result = run_search(request, run, dataset=dataset, quiet=quiet, show_metric=not recipe.refit)
+    options = RunOptions(pack="off", quiet=quiet, show_metric=not recipe.refit)
+    result = run_search(request, run, options, dataset=dataset)
     if not result.complete:
         raise KeyboardInterrupt
     trials = result.ledger.trials
@@ -226,7 +228,7 @@ def hardware() -> dict[str, Any]:
     import psutil
     import torch
 
-    from raysweep.cluster.runs.request import package_versions
+    from raysweep.cluster.runs.experiment import package_versions
 
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     return {

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raysweep.cluster.printing.search import comparison, counts_line, search_summary
+from raysweep.cluster.runs.experiment import read_experiment
 from raysweep.cluster.runs.listing import state
 from raysweep.cluster.runs.report import is_complete
-from raysweep.cluster.runs.request import read_experiment
 
 if TYPE_CHECKING:
     from raysweep.cluster.runs.listing import RunRow

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from raysweep.cluster.runs.experiment import EXPERIMENT, read_experiment
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.progress import Progress
 from raysweep.cluster.runs.report import is_complete
-from raysweep.cluster.runs.request import EXPERIMENT, read_experiment
 from raysweep.cluster.runs.saved_run import SavedRun, open_run
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError, nearest

@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from raysweep.cluster.runs.experiment import read_experiment
 from raysweep.cluster.runs.ledger import TRIALS_TABLE
-from raysweep.cluster.runs.request import read_experiment
-from raysweep.cluster.search.confirm import CONFIRM
+from raysweep.cluster.runs.saved_run import CONFIRM
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 

@@ -11,8 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from raysweep.cluster.runs.experiment import EXPERIMENT, read_experiment
 from raysweep.cluster.runs.ledger import FINISHED, STOPPED
-from raysweep.cluster.runs.request import EXPERIMENT, SearchRequest, read_experiment
+from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import SavedRun, open_run
 from raysweep.cluster.search.proposers import Point, Proposer, TPEProposer
 from raysweep.core.differences import differences

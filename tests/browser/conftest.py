@@ -54,6 +54,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A search that was interrupted, resumed and extended; and a network that writes."""
     from raysweep.cluster.machines.session import ray_session
     from raysweep.cluster.printing.search import print_search
+    from raysweep.cluster.runs.options import RunOptions
     from raysweep.cluster.runs.request import SearchRequest
     from raysweep.cluster.search.run import run_search
     from raysweep.core.storage import Storage
@@ -70,7 +71,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             num_samples=num_samples,
         )
         request = request.checked()
-        result = run_search(request, Storage(folder / "films"), quiet=True)
+        result = run_search(request, Storage(folder / "films"), RunOptions(quiet=True))
         print_search(request, result, as_json=True)  # draws the search's pictures
 
     def train() -> None:
@@ -80,7 +81,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             data={"dataset": str(_text(folder))},
             num_samples=1,
         )
-        run_search(request.checked(), Storage(folder / "writer"), quiet=True)
+        run_search(request.checked(), Storage(folder / "writer"), RunOptions(quiet=True))
 
     with ray_session(num_cpus=2):
         search(4)

@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 
 from raysweep.cluster.runs.ledger import Ledger
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import SavedRun, open_run
 from raysweep.cluster.search.confirm import confirm_run
 from raysweep.cluster.search.run import SearchResult, run_search
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
+from raysweep.trainables.learner import Dataset
 
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(180)]
 
@@ -34,8 +36,11 @@ def request_for(ratings_csv: Path, **changes: Any) -> SearchRequest:
     return SearchRequest(**{**values, **changes}).checked()
 
 
-def run(folder: Path, request: SearchRequest, **options: Any) -> SearchResult:
-    return run_search(request, Storage(folder), quiet=True, **options)
+def run(
+    folder: Path, request: SearchRequest, dataset: Dataset | None = None, **options: Any
+) -> SearchResult:
+    options = {"pack": "off", "quiet": True, **options}
+    return run_search(request, Storage(folder), RunOptions(**options), dataset=dataset)
 
 
 def without_times(folder: Path) -> pd.DataFrame:

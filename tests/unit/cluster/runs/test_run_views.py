@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from raysweep.cluster import cli
+from raysweep.cluster.runs.experiment import write_experiment
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.listing import (
     best_config,
@@ -22,7 +23,7 @@ from raysweep.cluster.runs.listing import (
     state,
     watch,
 )
-from raysweep.cluster.runs.request import SearchRequest, write_experiment
+from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import open_run
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
