@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from raysweep.cluster.commands.options import Address, Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Address, Json, RunArgument, StorageRoot
 
 __all__ = ["register"]
 
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ensemble(
-    run: Run = None,
+    run: RunArgument = None,
     top: Annotated[int, typer.Option(help="How many of the best trials.", min=1)] = 5,
     storage: StorageRoot = "runs",
     json: Json = False,
@@ -80,7 +80,7 @@ def pseudo_label(
 
 def export(
     out: Annotated[Path, typer.Argument(help="File: .pt2, .pt (TorchScript) or .onnx.")],
-    run: Run = None,
+    run: RunArgument = None,
     weights: Annotated[
         str, typer.Option(help="The backbone's weights, if they are not where they were.")
     ] = "",

@@ -18,7 +18,7 @@ __all__ = [
     "Gpus",
     "Json",
     "Name",
-    "Run",
+    "RunArgument",
     "Seed",
     "Settings",
     "Split",
@@ -29,7 +29,7 @@ __all__ = [
 
 _DATA, _TRIALS, _WHERE = "Data", "Trials", "Where"
 
-Run = Annotated[
+RunArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[RUN]", help="A run's folder, or its name in runs/; the newest by default."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysweep.cluster.commands.options import Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Json, RunArgument, StorageRoot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def recommend(
     user: User,
-    run: Run = None,
+    run: RunArgument = None,
     top: Top = 10,
     storage: StorageRoot = "runs",
     json: Json = False,
@@ -43,7 +43,7 @@ def recommend(
 
 
 def rank(
-    run: Run = None,
+    run: RunArgument = None,
     top: Top = 10,
     most_rated: Annotated[
         int | None,
@@ -63,7 +63,7 @@ def rank(
 
 
 def factors(
-    run: Run = None, top: Top = 10, storage: StorageRoot = "runs", json: Json = False
+    run: RunArgument = None, top: Top = 10, storage: StorageRoot = "runs", json: Json = False
 ) -> None:
     """Explain the factors: both ends of three principal components, a picture, the projector."""
     from raysweep.cluster.models import ratings as ask
@@ -79,7 +79,7 @@ def factors(
 
 
 def tensorboard(
-    run: Run = None,
+    run: RunArgument = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 6006,
     storage: StorageRoot = "runs",
 ) -> None:

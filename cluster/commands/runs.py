@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from raysweep.cluster.commands.options import Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Json, RunArgument, StorageRoot
 from raysweep.core.errors import UserError
 
 __all__ = ["register"]
@@ -33,7 +33,7 @@ def runs(storage: StorageRoot = "runs", json: Json = False) -> None:
         print_runs(rows, storage)
 
 
-def show(run: Run = None, storage: StorageRoot = "runs", json: Json = False) -> None:
+def show(run: RunArgument = None, storage: StorageRoot = "runs", json: Json = False) -> None:
     """Show one run: what was asked for, how it stands, best beside default.
 
     `raysweep report` says what mattered.
@@ -69,7 +69,7 @@ def diff(
 
 
 def best(
-    run: Run = None,
+    run: RunArgument = None,
     export: Annotated[
         str | None,
         typer.Option(help="config: print the configuration as YAML, for `train --config`."),
@@ -106,7 +106,7 @@ def best(
 
 
 def watch(
-    run: Run = None,
+    run: RunArgument = None,
     period: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2)] = 2.0,
     storage: StorageRoot = "runs",
     json: Json = False,

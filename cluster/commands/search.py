@@ -16,7 +16,7 @@ from raysweep.cluster.commands.options import (
     Gpus,
     Json,
     Name,
-    Run,
+    RunArgument,
     Seed,
     Settings,
     Split,
@@ -206,7 +206,7 @@ def train(
 
 
 def confirm(
-    run: Run = None,
+    run: RunArgument = None,
     top: Annotated[int, typer.Option(help="How many of the best configurations.", min=1)] = 1,
     num_seeds: Annotated[int, typer.Option(help="Fresh seeds for each.", min=2)] = 5,
     refit: Annotated[

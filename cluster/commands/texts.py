@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raysweep.cluster.commands.options import Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Json, RunArgument, StorageRoot
 from raysweep.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(
-    run: Run = None,
+    run: RunArgument = None,
     seed_text: Annotated[
         str, typer.Option(help="The beginning.")
     ] = "ethics is a basic foundation of all that",

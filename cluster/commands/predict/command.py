@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raysweep.cluster.commands.options import Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Json, RunArgument, StorageRoot
 from raysweep.cluster.commands.predict.images import TOP as TOP_CLASSES
 from raysweep.cluster.commands.predict.images import answer_images
 from raysweep.cluster.commands.predict.question import Question
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    run: Run = None,
+    run: RunArgument = None,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
