@@ -187,7 +187,9 @@ class ImageHead(Learner[ImageHeadConfig]):
         rank, workers = (self.parallel.rank, self.parallel.workers) if self.parallel else (0, 1)
         for part in stream.batches(seed, wanted, self.config.batch_size, rank, workers):
             features, numbers = self.tensor(part.features), self.tensor(part.rows)
-            places = (self.tensor(part.places), torch.tensor(part.total)) if self.parallel else ()
+            places = (
+                (self.tensor(part.positions), torch.tensor(part.total)) if self.parallel else ()
+            )
             yield (*self._batch(features, numbers), *places)
 
     def split(self, batch: Batch) -> tuple[Batch, float]:
