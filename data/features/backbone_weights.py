@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,18 +22,12 @@ __all__ = [
     "fill",
     "fill_in_order",
     "num_classes",
-    "offline",
     "read_weights",
     "weights_hash",
 ]
 
 # What torchvision and timm call the part after the last pooling.
 HEADS = ("classifier", "fc", "heads", "head")
-
-
-def offline() -> bool:
-    """Whether nothing may be downloaded."""
-    return os.environ.get("RAYSWEEP_OFFLINE", "0") not in ("", "0")
 
 
 def read_weights(uri: str) -> dict[str, Tensor]:

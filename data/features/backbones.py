@@ -23,11 +23,11 @@ from raysweep.data.features.backbone_weights import (
     fill,
     fill_in_order,
     num_classes,
-    offline,
     read_weights,
     weights_hash,
 )
 from raysweep.data.images.decode import Resize
+from raysweep.data.sources.downloads import is_offline
 
 if TYPE_CHECKING:
     from raysweep.data.features.shards import ShardIndex
@@ -274,7 +274,7 @@ def _downloaded(name: str, entry: Any) -> dict[str, Tensor]:
     address = entry.url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / address.rsplit("/", 1)[-1]
     try:
-        if offline() and not cached.exists():
+        if is_offline() and not cached.exists():
             raise OSError("RAYSWEEP_OFFLINE is set")
         state: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
         return state
@@ -334,7 +334,7 @@ def _created(model: str, pretrained: bool, extra: dict[str, Any]) -> nn.Module:
     import timm
 
     try:
-        if pretrained and offline():
+        if pretrained and is_offline():
             raise OSError("RAYSWEEP_OFFLINE is set")
         network: nn.Module = timm.create_model(model, pretrained=pretrained, **extra)
     except (OSError, RuntimeError, ValueError, ImportError) as error:

@@ -15,6 +15,7 @@ import numpy as np
 from raysweep.core.errors import UserError
 from raysweep.core.fingerprints import fingerprint
 from raysweep.core.storage import Storage
+from raysweep.data.tables.encoding import decode_utf8
 
 __all__ = ["ALL", "ImageList", "image_names", "list_images", "path_of", "read_image"]
 
@@ -134,11 +135,9 @@ def _from_csv(uri: str) -> _Entries:
     folder, _, name = uri.rpartition("/")
     storage = Storage(folder or ("/" if uri.startswith("/") else "."))
     try:
-        text = storage.read(name).decode("utf-8-sig")
+        text = decode_utf8(storage.read(name), uri)
     except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"no such file: {uri}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{uri} is not UTF-8 ({error}); save it as CSV in UTF-8") from None
+        raise UserError(f"no such file: {uri}; name a CSV file or a folder of images") from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
     header = [column.strip().lower() for column in reader.fieldnames or []]
     if "path" not in header:

@@ -20,7 +20,7 @@ from raysweep.data.ratings.side_tables import (
     read_wheel_items,
     read_wheel_users,
 )
-from raysweep.data.tables.errors import check_encoding
+from raysweep.data.tables.encoding import decode_utf8
 from raysweep.data.tables.streams import AnyPath, RatingsTable, seekable
 
 __all__ = ["Layout", "detect"]
@@ -191,11 +191,7 @@ def _header(path: AnyPath) -> tuple[str, int]:
     """Returns the first line that is not blank, and how many lines end with it."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            try:
-                text = line.decode("utf-8-sig").strip("\r\n")
-            except UnicodeDecodeError:
-                check_encoding(path)
-                raise
+            text = decode_utf8(line, str(path), number).strip("\r\n")
             if text.strip():
                 return text, number
     raise UserError(f"{path} is empty; give a file with a header and one rating a line")

