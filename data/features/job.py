@@ -303,9 +303,9 @@ def finish(job: FeatureJob) -> ShardIndex:
             return read_metadata(job.storage, part.name)
         except FileNotFoundError:
             raise UserError(
-                f"{job.storage.uri}/{part.name} is missing; run the same command again to make it. "
-                "If workers on other machines wrote it, name a folder that all machines share, or "
-                "an object store"
+                f"{job.storage.uri}/{part.name} is missing; the same command makes it. If workers "
+                "on other machines wrote it, name a folder that all machines share, or an object "
+                "store"
             ) from None
 
     shards, bad, counts = [], [], dict.fromkeys(sorted(set(job.images.splits)), 0)
