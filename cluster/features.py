@@ -22,7 +22,7 @@ from raysweep.data.features.backbone_stage import PartDone
 from raysweep.data.features.backbones import Backbone, load_backbone
 from raysweep.data.features.check import class_positions, top1
 from raysweep.data.features.job import FeatureRequest, finish, open_job
-from raysweep.data.features.shards import ShardIndex
+from raysweep.data.features.shard_index import ShardIndex
 from raysweep.data.images.lists import list_images
 from raysweep.data.sources.fetch import CATALOGUE, fetch
 

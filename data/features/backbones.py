@@ -30,7 +30,7 @@ from raysweep.data.images.decode import Resize
 from raysweep.data.sources.downloads import is_offline
 
 if TYPE_CHECKING:
-    from raysweep.data.features.shards import ShardIndex
+    from raysweep.data.features.shard_index import ShardIndex
 
 __all__ = ["Backbone", "Preprocessing", "backbone_of", "load_backbone", "normalised"]
 

@@ -20,7 +20,8 @@ from raysweep.core.errors import UserError
 from raysweep.core.fingerprints import fingerprint
 from raysweep.core.storage import Storage
 from raysweep.data.features.backbones import Backbone, Preprocessing
-from raysweep.data.features.shards import INDEX, Shard, ShardIndex, read_metadata
+from raysweep.data.features.shard_index import INDEX, Shard, ShardIndex
+from raysweep.data.features.shards import read_metadata
 from raysweep.data.images.augment import Augmentation
 from raysweep.data.images.decode import INTERPOLATIONS, RESIZES
 from raysweep.data.images.lists import ImageList

@@ -14,7 +14,8 @@ import numpy as np
 from raysweep.core.errors import UserError
 from raysweep.core.fingerprints import fingerprint
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import Rows, Shard, ShardIndex, read_shard
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, read_shard
 from raysweep.data.features.stream import FeatureStream
 from raysweep.data.tables.stratified import stratified_split
 

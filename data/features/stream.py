@@ -17,7 +17,8 @@ from functools import partial
 import numpy as np
 
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import Shard, read_features
+from raysweep.data.features.shard_index import Shard
+from raysweep.data.features.shards import read_features
 
 __all__ = ["FeatureStream", "StreamBatch"]
 

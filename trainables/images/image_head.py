@@ -84,7 +84,7 @@ class ImageHead(Learner[ImageHeadConfig]):
     def check(cls, config: Any, data: Any) -> None:
         """Refuses start=backbone without its layers, and a choice of variants where none are."""
         from raysweep.core.storage import Storage
-        from raysweep.data.features.shards import ShardIndex
+        from raysweep.data.features.shard_index import ShardIndex
 
         if config.start == "backbone" and not data.backbone_head:
             raise UserError(_NO_HEAD)

@@ -14,7 +14,8 @@ import pytest
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.data.features.sets import ImageFeatures, load
-from raysweep.data.features.shards import ShardIndex, read_split
+from raysweep.data.features.shard_index import ShardIndex
+from raysweep.data.features.shards import read_split
 
 Make = Callable[..., Path]
 
