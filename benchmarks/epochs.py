@@ -28,7 +28,8 @@ from benchmarks.contestants.textbook import (
 )
 from benchmarks.harness import RIVALS, scratch
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, write_shard
 from raysweep.trainables import get_learner
 from raysweep.trainables.learner import Dataset, Learner
 from raysweep.trainables.pack import Pack

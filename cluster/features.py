@@ -22,9 +22,9 @@ from raysweep.data.features.backbone_stage import PartDone
 from raysweep.data.features.backbones import Backbone, load_backbone
 from raysweep.data.features.check import class_positions, top1
 from raysweep.data.features.job import FeatureRequest, finish, open_job
-from raysweep.data.features.shards import ShardIndex
+from raysweep.data.features.shard_index import ShardIndex
 from raysweep.data.images.lists import list_images
-from raysweep.data.sources.fetch import DATASETS, fetch
+from raysweep.data.sources.fetch import CATALOGUE, fetch
 
 __all__ = ["FeatureResult", "Tally", "run_features"]
 
@@ -256,7 +256,7 @@ def _quiet_ray() -> Iterator[None]:
 
 def _images_uri(images: str) -> str:
     """A path or address, or where a known dataset lies."""
-    if images in DATASETS and not Path(images).exists():
+    if images in CATALOGUE and not Path(images).exists():
         return str(fetch(images))
     return images
 

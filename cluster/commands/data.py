@@ -18,10 +18,10 @@ def list_datasets(data_dir: DataDir = None) -> None:
     """List the known datasets and where each lies on this machine."""
     from rich.console import Console
 
-    from raysweep.data.sources.fetch import DATASETS, locate
+    from raysweep.data.sources.fetch import CATALOGUE, locate
 
     console = Console(soft_wrap=True, highlight=False)
-    for name, dataset in DATASETS.items():
+    for name, dataset in CATALOGUE.items():
         place = locate(name, data_dir)
         console.print(f"[bold]{name:18}[/] {dataset.summary}")
         console.print(f"{'':18} {place or 'not here; raysweep data fetch ' + name}", markup=False)

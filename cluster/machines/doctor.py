@@ -187,10 +187,10 @@ def _upload() -> Finding:
 
 
 def _data() -> Finding:
-    from raysweep.data.sources.fetch import DATASETS, locate
+    from raysweep.data.sources.fetch import CATALOGUE, locate
 
     try:
-        here = [name for name in DATASETS if locate(name)]
+        here = [name for name in CATALOGUE if locate(name)]
     except UserError as error:
         return Finding("data", False, str(error))
     detail = f"at hand: {', '.join(here) or 'none'}"

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from raysweep.cluster.machines.session import ray_session
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import INDEX, Shard, ShardIndex, read_shard
+from raysweep.data.features.shard_index import INDEX, Shard, ShardIndex
+from raysweep.data.features.shards import read_shard
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.backbone_head import Rows, backbone_head, dense_sites
 from raysweep.trainables.images.batchnorm import (

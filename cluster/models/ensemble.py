@@ -15,7 +15,8 @@ from torch import nn
 from raysweep.cluster.runs.saved_run import SavedRun
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import Rows, Shard, ShardIndex, read_shard, write_shard
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, read_shard, write_shard
 from raysweep.trainables.images.image_head import ImageHead
 from raysweep.trainables.trial_files import load_best, trial_folder
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from raysweep.cluster.runs.saved_run import SavedRun
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import ShardIndex
+from raysweep.data.features.shard_index import ShardIndex
 from raysweep.trainables.images.image_head import ImageHead
 from raysweep.trainables.images.network import HeadNet
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysweep.core.errors import UserError
+from raysweep.data.tables.encoding import decode_utf8
 from raysweep.data.words.word_vectors import Neighbours, WordVectors
 
 if TYPE_CHECKING:
@@ -109,14 +110,8 @@ def read_dictionary(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a text file with a pair of words a line")
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not UTF-8 text (byte at offset {error.start}); save it as UTF-8"
-        ) from None
     pairs = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(decode_utf8(path.read_bytes(), str(path)).splitlines(), 1):
         parts = [part.strip() for part in line.split("\t" if "\t" in line else ",")]
         parts = line.split() if len(parts) == 1 else parts
         if not line.strip():

@@ -18,7 +18,8 @@ from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.run import run_search
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, write_shard
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.backbone_head import Rows as RowsLayer
 

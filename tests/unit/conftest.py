@@ -16,7 +16,8 @@ import pytest
 import ray
 
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, write_shard
 from raysweep.trainables import LEARNERS, get_learner
 from raysweep.trainables.images.config import ImageFeaturesData
 from raysweep.trainables.learner import Dataset, Learner

@@ -84,7 +84,7 @@ class ImageHead(Learner[ImageHeadConfig]):
     def check(cls, config: Any, data: Any) -> None:
         """Refuses start=backbone without its layers, and a choice of variants where none are."""
         from raysweep.core.storage import Storage
-        from raysweep.data.features.shards import ShardIndex
+        from raysweep.data.features.shard_index import ShardIndex
 
         if config.start == "backbone" and not data.backbone_head:
             raise UserError(_NO_HEAD)
@@ -187,7 +187,9 @@ class ImageHead(Learner[ImageHeadConfig]):
         rank, workers = (self.parallel.rank, self.parallel.workers) if self.parallel else (0, 1)
         for part in stream.batches(seed, wanted, self.config.batch_size, rank, workers):
             features, numbers = self.tensor(part.features), self.tensor(part.rows)
-            places = (self.tensor(part.places), torch.tensor(part.total)) if self.parallel else ()
+            places = (
+                (self.tensor(part.positions), torch.tensor(part.total)) if self.parallel else ()
+            )
             yield (*self._batch(features, numbers), *places)
 
     def split(self, batch: Batch) -> tuple[Batch, float]:

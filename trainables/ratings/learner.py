@@ -303,9 +303,9 @@ def _starts(sorted_ids: Tensor, size: int) -> Tensor:
 
 
 def _locate(config: RatingsData) -> Path:
-    from raysweep.data.sources.fetch import DATASETS, fetch
+    from raysweep.data.sources.fetch import CATALOGUE, fetch
 
-    if config.dataset in DATASETS:
+    if config.dataset in CATALOGUE:
         return fetch(config.dataset, data_dir=config.data_dir)
     return Path(config.data_dir or ".", config.dataset).expanduser()
 

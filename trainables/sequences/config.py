@@ -121,8 +121,8 @@ def _encoding(dataset: str) -> str:
 
 
 def _locate(dataset: str, data_dir: str | None) -> Path:
-    from raysweep.data.sources.fetch import DATASETS, fetch
+    from raysweep.data.sources.fetch import CATALOGUE, fetch
 
-    if dataset in DATASETS:
+    if dataset in CATALOGUE:
         return fetch(dataset, data_dir=data_dir)
     return Path(data_dir or ".", dataset).expanduser()

@@ -281,9 +281,9 @@ def _load_texts(config: SentimentData) -> TextData:
 
 
 def _locate(name: str, data_dir: str | None) -> Path:
-    from raysweep.data.sources.fetch import DATASETS, fetch
+    from raysweep.data.sources.fetch import CATALOGUE, fetch
 
-    if name in DATASETS:
+    if name in CATALOGUE:
         return fetch(name, data_dir=data_dir)
     return Path(data_dir or ".", name).expanduser()
 

@@ -313,7 +313,7 @@ def test_rows_for_a_vocabulary():
     assert table.matrix[1].tolist() == [3, 4, 5]
     assert table.matrix[3].tolist() == [0, 1, 2]
     assert table.matrix[0].tolist() == [0, 0, 0]
-    assert table.found.tolist() == [False, True, False, True, False, False, False]
+    assert table.is_pretrained.tolist() == [False, True, False, True, False, False, False]
     assert (table.share, table.share_of_text) == (0.4, 0.7)
     assert not np.array_equal(table.matrix[2], [6, 7, 8])  # don't: has an apostrophe
     again = vocabulary_vectors(vectors, vocabulary, seed=1)

@@ -23,7 +23,7 @@ from raysweep.core.errors import UserError
 from raysweep.data.sources import downloads
 from raysweep.data.sources import fetch as sources
 from raysweep.data.sources.archives import unpack
-from raysweep.data.sources.catalogue import DATASETS, Dataset, Url, Wheel
+from raysweep.data.sources.catalogue import CATALOGUE, CatalogueEntry, Url, Wheel
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
@@ -124,7 +124,7 @@ def add_toy(
     wheel: Wheel | None = None,
 ) -> None:
     official = Url(address=address, hash=known) if address else None
-    toy = Dataset(
+    toy = CatalogueEntry(
         summary="toy",
         names=("toy", "toy.zip"),
         marks=("toy.txt",),
@@ -132,7 +132,7 @@ def add_toy(
         wheel=wheel,
         by_hand="ask the toy maker",
     )
-    monkeypatch.setitem(DATASETS, "toy", toy)
+    monkeypatch.setitem(CATALOGUE, "toy", toy)
 
 
 def fetch_toy(data_dir: Path | None = None) -> Path:
@@ -290,9 +290,9 @@ def test_a_cache_that_cannot_be_written(server, tmp_path, cache, monkeypatch):
 
 CHILD = """
 import sys
-from raysweep.data.sources.catalogue import DATASETS, Dataset, Url
+from raysweep.data.sources.catalogue import CATALOGUE, CatalogueEntry, Url
 from raysweep.data.sources.fetch import fetch
-DATASETS["toy"] = Dataset(summary="toy", names=("toy", "toy.zip"), marks=("toy.txt",),
+CATALOGUE["toy"] = CatalogueEntry(summary="toy", names=("toy", "toy.zip"), marks=("toy.txt",),
                           official=Url(address=sys.argv[1], hash=sys.argv[2]))
 print(fetch("toy", progress=False))
 """
@@ -466,7 +466,7 @@ def test_a_dataset_without_address_says_how_to_lay_it_out(cache):
 
 def test_the_registry_is_complete_and_its_hashes_are_well_formed():
     lengths = {"md5": 32, "sha256": 64}
-    for name, dataset in DATASETS.items():
+    for name, dataset in CATALOGUE.items():
         assert dataset.names, name
         assert dataset.official or dataset.by_hand, name
         if dataset.official and dataset.official.hash:
@@ -475,7 +475,7 @@ def test_the_registry_is_complete_and_its_hashes_are_well_formed():
         if dataset.wheel:
             assert len(bytes.fromhex(dataset.wheel.sha256)) == 32, name
             assert "==" in dataset.wheel.requirement, name
-    assert {"ml-100k", "ml-1m", "ml-25m", "glove.6B", "imdb", "nietzsche"} <= set(DATASETS)
+    assert {"ml-100k", "ml-1m", "ml-25m", "glove.6B", "imdb", "nietzsche"} <= set(CATALOGUE)
 
 
 # Archives

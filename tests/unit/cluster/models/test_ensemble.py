@@ -19,7 +19,8 @@ from raysweep.cluster.runs.saved_run import SavedRun
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.data.features.sets import load
-from raysweep.data.features.shards import ShardIndex, read_shard, read_split, write_shard
+from raysweep.data.features.shard_index import ShardIndex
+from raysweep.data.features.shards import read_shard, read_split, write_shard
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.image_head import ImageHead
 from raysweep.trainables.trial_files import BEST, trial_folder

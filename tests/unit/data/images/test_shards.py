@@ -10,15 +10,8 @@ import pytest
 
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import (
-    Rows,
-    Shard,
-    ShardIndex,
-    iter_shards,
-    read_metadata,
-    read_split,
-    write_shard,
-)
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, iter_shards, read_metadata, read_split, write_shard
 
 SHAPE = (3, 2, 2)
 
