@@ -211,8 +211,8 @@ def test_arrows_within_cluster_go_one_way() -> None:
             wrong.append(str(one))
     refuse(
         wrong,
-        "within cluster/ arrows go cli → commands → printing, interface, reproduce → search, models, "
-        "features → runs, machines; move what is shared down, or pass it as an argument",
+        "within cluster/ arrows go cli → commands → printing, interface, reproduce → search, "
+        "models, features → runs, machines; move what is shared down, or pass it as an argument",
     )
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from raysweep.core.errors import UserError
 from raysweep.data.ratings.movielens import Interactions, Ratings, load, split
-from raysweep.data.sources.fetch import cache_folder
 
 CSV = "user,item,rating,timestamp,title\n"
 ROWS = 'u1,a,3,10,"Comma, The ""Film"" (1999)"\nu2,b,4.5,20,Plain\nu1,b,1,30,Other\n'
@@ -450,14 +449,11 @@ def test_too_few_ratings_or_no_times_to_split(tmp_path):
         split(load(path), by="time", fractions=(0.4, 0.3, 0.3))
 
 
-# The real thing, where it was fetched before
+# The real thing
 
 
-def test_the_real_ml_100k():
-    folder = cache_folder() / "ml-100k"
-    if not folder.exists():
-        pytest.skip("ml-100k is not in the cache; `raysweep data fetch ml-100k` gets it")
-    ratings = load(folder)
+def test_the_real_ml_100k(sample):
+    ratings = load(sample("ml-100k"))
     assert (ratings.num_users, ratings.num_items, len(ratings.interactions)) == (943, 1682, 100_000)
     assert ratings.titles[0] == "Toy Story (1995)"
     assert ratings.genres[0] == ("Animation", "Children's", "Comedy")
