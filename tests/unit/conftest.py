@@ -18,7 +18,7 @@ import ray
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
-from raysweep.data.sources.fetch import DATASETS, fetch, locate
+from raysweep.data.sources.fetch import fetch, locate
 from raysweep.trainables import LEARNERS, get_learner
 from raysweep.trainables.images.config import ImageFeaturesData
 from raysweep.trainables.learner import Dataset, Learner
@@ -41,7 +41,7 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def sample() -> Callable[[str], Path]:
-    """Finds a published dataset by its name in $RAYSWEEP_DATA or the cache, or downloads it.
+    """Finds a published dataset in $RAYSWEEP_DATA or the cache, or downloads it.
 
     This is the only skip in tests/unit: a publisher may be out of reach, or (as ImageNet's) give
     the data to those alone who sign. Where RAYSWEEP_DATA names a folder, the samples are meant to
@@ -50,16 +50,15 @@ def sample() -> Callable[[str], Path]:
 
     def find(name: str) -> Path:
         folder = os.environ.get("RAYSWEEP_DATA", "")
+        if folder and (Path(folder) / name).exists():
+            return Path(folder) / name
         try:
-            if name in DATASETS:
-                return locate(name) or fetch(name, progress=False)
-            if folder and (Path(folder) / name).exists():
-                return Path(folder) / name
-            raise UserError(f"put {name} into a folder, and name that folder with RAYSWEEP_DATA")
+            return locate(name) or fetch(name, progress=False)
         except UserError as error:
+            missing = f"needs {name}, best in a folder that RAYSWEEP_DATA names: {error}"
             if folder:
-                raise
-            pytest.skip(f"needs the published {name}: {error}")
+                pytest.fail(missing)
+            pytest.skip(missing)
 
     return find
 

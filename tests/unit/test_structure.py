@@ -340,7 +340,7 @@ def test_unit_tests_stand_in_the_folder_of_what_they_test() -> None:
     wrong = []
     for path in files("tests/unit"):
         folder, _, name = path.removeprefix("tests/unit/").rpartition("/")
-        if not folder or name == "conftest.py":
+        if not folder or not name.startswith("test_"):
             continue
         if not (ROOT / folder).is_dir():
             wrong.append(f"{path}:1: there is no folder {folder}/; name the test's folder like one")
