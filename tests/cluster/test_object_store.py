@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 from collections import Counter
@@ -18,13 +17,7 @@ from .faulty_store import FaultyStore, faulty_store
 from .hosts import GATEWAY, Hosts
 from .running import SEARCH, SECRET, Cluster, finish, wait_until
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        not importlib.util.find_spec("moto") or not importlib.util.find_spec("flask_cors"),
-        reason="needs moto's server",
-    ),
-]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

@@ -123,17 +123,25 @@ def test_sizes_of_layers_are_no_set_of_choices() -> None:
     assert found == {"hidden_sizes in all", "number of hidden_sizes"}
 
 
-def test_a_search_of_thousands_of_trials_takes_no_more_than_one_of_hundreds(
+def test_of_thousands_of_trials_300_evenly_spaced_ones_are_estimated_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen = []
-    monkeypatch.setattr(
-        "raysweep.analysis.effects.estimate.AdditiveProcess", lambda *a: seen.append(a[1]) or 1 / 0
-    )
+    class GivenError(Exception):
+        """Ends the estimate where it would become slow."""
+
+    def refuse(columns: Any, observations: Any) -> None:
+        raise GivenError(columns, observations)
+
+    monkeypatch.setattr("raysweep.analysis.effects.estimate.AdditiveProcess", refuse)
     configs, curves = _search(0)
-    with pytest.raises(ZeroDivisionError):
-        estimate_effects(configs * 40, curves * 40, FIELDS, "max")
-    assert len(np.unique(seen[0].trials)) == 300
+    numbered = [{**config, "number": float(k)} for k, config in enumerate(configs * 40)]
+    with pytest.raises(GivenError) as given:
+        estimate_effects(numbered, curves * 40, ["number", *FIELDS], "max")
+    columns_, observations = given.value.args
+    assert len(np.unique(observations.trials)) == 300
+    numbers = np.array(next(c.values for c in columns_ if c.name == "number"))
+    assert (numbers[0], numbers[-1]) == (0, len(numbered) - 1)
+    assert np.ptp(np.diff(numbers)) <= 1
 
 
 def test_ranges_of_ratios_are_even_in_ratios_and_unset_fields_have_no_place() -> None:

@@ -32,7 +32,10 @@ MISTAKES = {
         "is not for matrix_factorization; it covers",
     ),
     "unknown field": (["train", "matrix_factorization", "--set", "num_factor=3"], "num_factors"),
-    "value of another type": (["train", "matrix_factorization", "--set", "epochs=many"], "epochs"),
+    "value of another type": (
+        ["train", "matrix_factorization", "--set", "epochs=many"],
+        "is not of type int",
+    ),
     "value out of range": (["train", "matrix_factorization", "--epochs", "0"], "at least 1"),
     "not a pair": (["train", "matrix_factorization", "--set", "epochs"], "FIELD=VALUE"),
     "a field twice": (
@@ -70,7 +73,10 @@ MISTAKES = {
         ["train", "matrix_factorization", "--data", "splt=time"],
         "did you mean 'split'",
     ),
-    "missing file": (["train", "matrix_factorization", "--dataset", "no/such.csv"], "no/such.csv"),
+    "missing file": (
+        ["train", "matrix_factorization", "--dataset", "no/such.csv"],
+        "`raysweep data list` shows the datasets",
+    ),
     "missing run": (["recommend", "nothing", "--user", "1"], "no run is called 'nothing'"),
     "unknown dataset": (["data", "fetch", "ml-100"], "ml-100k"),
 }
@@ -85,6 +91,7 @@ def test_a_mistake_ends_with_code_2_and_one_message_that_fixes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments, fix = MISTAKES[mistake]
+    assert fix not in " ".join(arguments), "the message could just repeat what was typed"
     code, output, errors = run(monkeypatch, capsys, *arguments)
     assert code == 2
     assert fix in errors

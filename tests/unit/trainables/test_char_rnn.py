@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -240,10 +240,8 @@ def test_the_encoding_can_be_named(tmp_path: Path) -> None:
     assert "é" in dataset(tmp_path / "a.txt", encoding="latin-1").info.symbols
 
 
-def test_nietzsche_is_the_published_text() -> None:
-    folder = os.environ.get("RAYSWEEP_DATA", "")
-    if not folder or not (Path(folder) / "nietzsche.txt").exists():
-        pytest.skip("RAYSWEEP_DATA has no nietzsche.txt")
+def test_nietzsche_is_the_published_text(sample: Callable[[str], Path]) -> None:
+    sample("nietzsche")
     text = CharRNN.load_data(SequenceConfig()).info
     assert text.num_symbols == 60
     assert len(text.train) + len(text.validation) + len(text.test) in (600_901, 600_902)

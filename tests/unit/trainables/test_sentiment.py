@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from raysweep.core.errors import UserError
-from raysweep.search_spaces import get_space, sample
 from raysweep.trainables.learner import Dataset
 from raysweep.trainables.texts.config import SentimentConfig, SentimentData, parse_embedding_phases
 from raysweep.trainables.texts.network import SentimentNet
@@ -380,24 +379,3 @@ def test_the_held_out_share_is_of_the_training_texts(texts_csv: Any) -> None:
     assert sizes[1] / sum(sizes) == pytest.approx(0.2, abs=0.02)
     assert dataset.arrays["train_ids"].shape[1] == 12
     assert dataset.info.class_names == ("a", "b", "c")
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_dropout_is_placed_where_the_architecture_has_it(architecture: str) -> None:
-    config = SentimentConfig.create({"architecture": architecture})
-    suggest = get_space("dropout_placement").bind("sentiment", config)
-    fields = set().union(*(sample(suggest, seed)[1] for seed in range(20)))
-    expected = set(NO_DROPOUT)
-    if architecture != "cnn":
-        expected -= {"conv_dropout", "pool_dropout"}
-    assert fields == expected
-
-
-def test_filter_widths_are_searched_for_convolutions_only() -> None:
-    suggest = get_space("filter_widths").bind("sentiment", SentimentConfig())
-    found = {sample(suggest, seed)[1]["filter_widths"] for seed in range(200)}
-    assert all(set(widths) <= set(range(2, 8)) for widths in found)
-    assert len(found) > 30
-    lstm = SentimentConfig.create({"architecture": "lstm"})
-    with pytest.raises(UserError, match="is for architecture=cnn"):
-        sample(get_space("filter_widths").bind("sentiment", lstm), 0)

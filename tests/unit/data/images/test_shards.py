@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -122,7 +123,7 @@ def test_vectors_are_rows_too(tmp_path: Path) -> None:
 
 
 def test_shards_lie_in_an_object_store_too(folder: Path) -> None:
-    store = pytest.importorskip("fsspec").filesystem("memory")
+    store = fsspec.filesystem("memory")
     uri = f"fsspec+memory://{folder.name}"
     storage = Storage(uri)
     try:
