@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from raysweep.analysis.effects.estimate import Effect
+    from raysweep.analysis.effects.effect import Effect
     from raysweep.cluster.runs.ledger import Ledger
 
 __all__ = ["effect_record", "print_effects", "search_effects"]
