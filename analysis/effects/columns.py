@@ -1,8 +1,8 @@
-"""Configurations as columns: one a field that was searched, of numbers or of words.
+"""Configurations as columns: one for each field that was searched, of numbers or of words.
 
 A tuple of whole numbers (filter widths) is a set: a column for each member says whether it is
-there. Numbers that go with its members (filters of each width), and sizes of which hardly any comes
-twice, are summed. A tuple of rates becomes a column for each place.
+there. Numbers that go with its members (filters of each width), and sizes of which hardly any
+occurs twice, are summed. A tuple of rates becomes a column for each of its elements.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Column", "columns"]
+__all__ = ["Column", "make_columns"]
 
-_MOST_MEMBERS = 12
+_MAX_MEMBERS = 12
 _LOG_SPAN = 10.0  # of the largest to the smallest: from here on, ratios matter, not differences
 
 
@@ -25,8 +25,9 @@ class Column:
     """A field's values in all trials, n in number.
 
     Attributes:
-        name: the field, or the field and a member or place of it (`3 among filter_widths`).
-        values: what the trials have, [n]; None where the field is unset.
+        name: the field, or the field and a member or element of it (`3 among filter_widths`,
+            `dense_dropout 2`).
+        values: what the trials have, n of them; None where the field is unset.
         reference: what others are compared with: 0 of a dropout rate, else the default's value; the
             middle of what was tried, where the default has none.
         numeric: whether the values are numbers, so that near ones act alike.
@@ -39,10 +40,16 @@ class Column:
     numeric: bool
     log: bool = False
 
-    def unit(self, values: Sequence[Any]) -> np.ndarray:
-        """Numbers, or words of `choices`, on a scale from 0 to 1, float64 [len(values)].
+    def scaled(self, values: Sequence[Any]) -> np.ndarray:
+        """Numbers on a scale from 0 to 1, NaN for None; words as their indices among `choices`.
 
-        NaN stands for None. Words get their place among `choices`; only sameness means anything.
+        Of indices of words, only whether they are the same means anything.
+
+        Args:
+            values: k numbers, or words of `choices`.
+
+        Returns:
+            Float64 [k].
         """
         if not self.numeric:
             return np.array([float(self.choices.index(v)) for v in values])
@@ -51,7 +58,7 @@ class Column:
         return np.asarray(scaled, np.float64)
 
     def transform(self, values: Sequence[Any]) -> np.ndarray:
-        """Numbers, or their logarithms where ratios matter; NaN for None."""
+        """K numbers, or their logarithms where ratios matter, float64 [k]; NaN for None."""
         plain = np.array([math.nan if v is None else float(v) for v in values])
         return np.log(plain) if self.log else plain
 
@@ -65,15 +72,20 @@ class Column:
         """The distinct words, in order of appearance."""
         return list(dict.fromkeys([self.reference, *self.values]))
 
-    def grid(self, points: int = 33) -> list[Any]:
-        """Values to ask about, the reference among them: all words, or an even row of numbers."""
+    def grid(self, num_points: int = 33) -> list[Any]:
+        """Values to estimate the effect at, the reference among them.
+
+        Args:
+            num_points: of a range of numbers, evenly spaced; the reference may be one more. Up to 3
+                distinct numbers, and words, are taken as they are.
+        """
         if not self.numeric:
             return self.choices
         numbers = self.numbers
         if len(numbers) <= 3:
             return list(numbers)
         space = np.geomspace if self.log else np.linspace
-        even = {float(v) for v in space(numbers[0], numbers[-1], points)}
+        even = {float(v) for v in space(numbers[0], numbers[-1], num_points)}
         reference = set() if self.reference is None else {float(self.reference)}
         grid = sorted(even | reference)
         if all(isinstance(v, int) for v in self.values if v is not None):
@@ -81,63 +93,63 @@ class Column:
         return grid
 
 
-def columns(
+def make_columns(
     configs: Sequence[Mapping[str, Any]],
     fields: Sequence[str],
-    asked: Sequence[Mapping[str, Any]] = (),
+    params: Sequence[Mapping[str, Any]] = (),
 ) -> list[Column]:
     """Makes columns of those fields that differ between the configurations.
 
     Args:
-        configs: of all trials, that of the default first.
+        configs: of all n trials, that of the default first.
         fields: names of fields, in the order wanted.
-        asked: what the searcher chose for each trial, by the space's names. A field that was asked
-            for in some trials only (`adam_learning_rate`, where the optimiser is adam) gets a
-            column for each such name, unset elsewhere. None if it is not known.
+        params: what the searcher chose for each trial, by the space's names, n of them. A field
+            whose param only some trials have (`adam_learning_rate`, where the optimiser is adam)
+            gets a column for each such param, unset elsewhere. Empty if they are not known.
     """
-    found = []
+    columns = []
     for field in fields:
         values = [config[field] for config in configs]
-        conditional = _conditional(field, asked)
+        conditional = _conditional_params(field, params)
         if conditional:
-            found += [_column(name, [a.get(name) for a in asked]) for name in conditional]
+            columns += [_column(name, [p.get(name) for p in params]) for name in conditional]
         elif any(isinstance(v, (list, tuple)) for v in values):
-            found += _of_tuples(field, [tuple(v) for v in values])
+            columns += _tuple_columns(field, [tuple(v) for v in values])
         else:
-            found.append(_column(field, values))
-    return [column for column in found if len(set(column.values)) > 1]
+            columns.append(_column(field, values))
+    return [column for column in columns if len(set(column.values)) > 1]
 
 
-def _conditional(field: str, asked: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names that a number was asked for by, where each is for some of the searched trials only."""
-    searched = [params for params in asked if params]
-    names = dict.fromkeys(name for params in searched for name in params)
-    mine = [name for name in names if name == field or name.endswith(f"_{field}")]
-    counts = {name: sum(name in params for params in searched) for name in mine}
-    numbers = all(
-        isinstance(params[name], (int, float)) and not isinstance(params[name], bool)
-        for params in searched
-        for name in mine
-        if name in params
+def _conditional_params(field: str, params: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Params that give a field its number, where each is set in some searched trials only."""
+    searched = [trial_params for trial_params in params if trial_params]
+    names = dict.fromkeys(name for trial_params in searched for name in trial_params)
+    own = [name for name in names if name == field or name.endswith(f"_{field}")]
+    counts = {name: sum(name in trial_params for trial_params in searched) for name in own}
+    numeric = all(
+        isinstance(trial_params[name], (int, float)) and not isinstance(trial_params[name], bool)
+        for trial_params in searched
+        for name in own
+        if name in trial_params
     )
-    if not numbers or all(count == len(searched) for count in counts.values()):
+    if not numeric or all(count == len(searched) for count in counts.values()):
         return []
-    return [name for name in mine if len({p[name] for p in searched if name in p}) > 1]
+    return [name for name in own if len({p[name] for p in searched if name in p}) > 1]
 
 
-def _of_tuples(field: str, values: list[tuple[Any, ...]]) -> list[Column]:
-    flat = [member for value in values for member in value]
-    if all(isinstance(member, float) for member in flat):
-        places = min(map(len, values))
-        return [_column(f"{field} {k + 1}", [v[k] for v in values]) for k in range(places)]
-    members = sorted(set(flat))
-    how_many = _column(f"number of {field}", [len(v) for v in values])
+def _tuple_columns(field: str, values: list[tuple[Any, ...]]) -> list[Column]:
+    members = [member for value in values for member in value]
+    if all(isinstance(member, float) for member in members):
+        num_elements = min(map(len, values))
+        return [_column(f"{field} {k + 1}", [v[k] for v in values]) for k in range(num_elements)]
+    distinct = sorted(set(members))
+    length = _column(f"number of {field}", [len(v) for v in values])
     if field.startswith("num_"):
         return [_column(f"{field} in all", [sum(v) for v in values])]
-    if len(members) > _MOST_MEMBERS:  # sizes, not a choice among a few: hardly any comes twice
-        return [_column(f"{field} in all", [sum(v) for v in values]), how_many]
-    has = [_column(f"{m} among {field}", [m in v for v in values], False) for m in members]
-    return [*has, how_many]
+    if len(distinct) > _MAX_MEMBERS:  # sizes, not a choice among a few: hardly any occurs twice
+        return [_column(f"{field} in all", [sum(v) for v in values]), length]
+    has = [_column(f"{m} among {field}", [m in v for v in values], False) for m in distinct]
+    return [*has, length]
 
 
 def _column(name: str, values: Sequence[Any], reference: Any = None) -> Column:
@@ -145,7 +157,7 @@ def _column(name: str, values: Sequence[Any], reference: Any = None) -> Column:
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in present)
     if reference is None:
         reference = 0.0 if "dropout" in name and 0.0 in values else values[0]
-        if reference is None and numeric and present:  # not asked for in the default's case
+        if reference is None and numeric and present:  # the default has no such param
             reference = sorted(present)[len(present) // 2]
     positive = numeric and present and min(present) > 0
     log = bool(positive and max(present) >= _LOG_SPAN * min(present))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raysweep.analysis.effects.estimate import Effect
+from raysweep.analysis.effects.effect import Effect
 from raysweep.analysis.effects.sentences import Unit
 from raysweep.core.storage import Storage
 
@@ -27,7 +27,7 @@ _COLORS = {
     "no measurable difference": "#777777",
 }
 _TITLES = {"both": "helps and hurts"}
-_MOST = 12
+_MAX_PANELS = 12
 
 
 def plot_effects(effects: Sequence[Effect], metric: str, path: Path) -> None:
@@ -41,7 +41,7 @@ def plot_effects(effects: Sequence[Effect], metric: str, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown, unit = effects[:_MOST], Unit(metric)
+    shown, unit = effects[:_MAX_PANELS], Unit(metric)
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(max(7.0, 3.7 * columns), 2.9 * rows + 0.7), dpi=130)
@@ -55,14 +55,14 @@ def plot_effects(effects: Sequence[Effect], metric: str, path: Path) -> None:
     for ax in panels[: len(shown) : columns]:
         ax.set_ylabel(f"better by ({unit.name})")
     _limit(panels[0], shown, unit)
-    figure.suptitle(_finding(shown), x=0.01, ha="left", fontsize=12, fontweight="bold")
+    figure.suptitle(_title(shown), x=0.01, ha="left", fontsize=12, fontweight="bold")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     figure.clear()
     Storage(path.parent).write(path.name, buffer.getvalue())
 
 
-def _finding(effects: Sequence[Effect]) -> str:
+def _title(effects: Sequence[Effect]) -> str:
     """The title: what helps, what hurts."""
     parts = []
     for word, verdicts in (("helps", ("helps", "both")), ("hurts", ("hurts", "both"))):
@@ -79,10 +79,10 @@ def draw_effect_panel(ax: Axes, effect: Effect, unit: Unit) -> None:
     color = _COLORS[effect.verdict]
     ax.axhline(0.0, color="0.4", linewidth=0.8)
     if isinstance(effect.reference, (str, bool)):
-        places = np.arange(len(effect.grid))
-        ax.errorbar(places, gain, half, fmt="o", color=color, capsize=4)
-        ax.set_xticks(places, [str(v) for v in effect.grid])
-        ax.set_xlim(-0.5, len(places) - 0.5)
+        x = np.arange(len(effect.grid))
+        ax.errorbar(x, gain, half, fmt="o", color=color, capsize=4)
+        ax.set_xticks(x, [str(v) for v in effect.grid])
+        ax.set_xlim(-0.5, len(x) - 0.5)
     else:
         ax.fill_between(effect.grid, gain - half, gain + half, color=color, alpha=0.2, linewidth=0)
         ax.plot(effect.grid, gain, color=color, linewidth=1.8)

@@ -1,4 +1,4 @@
-"""Effects in words and units: computed from the figures, never canned."""
+"""Effects in words and units, all of them computed from the figures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from raysweep.analysis.effects.estimate import Effect
+from raysweep.analysis.effects.effect import Effect
 
 __all__ = ["Unit", "effect_sentence", "effect_title"]
 
@@ -26,8 +26,12 @@ class Unit:
         self._decimals = 2 if shares else 4
 
     def text(self, difference: float, *, sign: bool = False) -> str:
-        """A difference, with its sign if asked for, e.g. `+0.62`."""
+        """A difference, also with a plus sign if `sign`, e.g. `+0.62`."""
         return f"{self.factor * difference:{'+' if sign else ''}.{self._decimals}f}"
+
+    def interval(self, difference: float, half_width: float, *, sign: bool = True) -> str:
+        """A difference ± the half-width of its interval, e.g. `+0.62 ± 0.40 points`."""
+        return f"{self.text(difference, sign=sign)} ± {self.text(half_width)}{self.word}"
 
 
 def effect_title(effect: Effect) -> str:
@@ -35,8 +39,8 @@ def effect_title(effect: Effect) -> str:
     if effect.verdict == "no measurable difference":
         return f"{effect.field}: {effect.verdict}"
     masks = {"helps": effect.helps, "hurts": effect.hurts}
-    said = [word + _where(effect, mask) for word, mask in masks.items() if mask.any()]
-    return f"{effect.field} {' and '.join(said)}"
+    verdicts = [word + _where(effect, mask) for word, mask in masks.items() if mask.any()]
+    return f"{effect.field} {' and '.join(verdicts)}"
 
 
 def effect_sentence(effect: Effect, metric: str) -> str:
@@ -51,19 +55,19 @@ def effect_sentence(effect: Effect, metric: str) -> str:
     parts = []
     if effect.helps.any():
         best = int(np.where(effect.helps, effect.gain, -np.inf).argmax())
-        how = _how_much(effect, best, unit, metric)
-        parts.append(f"helps{_where(effect, effect.helps)}: {how} better")
+        gain = _gain_at(effect, best, unit, metric)
+        parts.append(f"helps{_where(effect, effect.helps)}: {gain} better")
     if effect.hurts.any():
         worst = int(np.where(effect.hurts, effect.gain, np.inf).argmin())
-        how = _how_much(effect, worst, unit, metric)
-        parts.append(f"hurts{_where(effect, effect.hurts)}: {how} worse")
+        gain = _gain_at(effect, worst, unit, metric)
+        parts.append(f"hurts{_where(effect, effect.hurts)}: {gain} worse")
     return f"{effect.field} " + "; ".join(parts) + f" than {against}"
 
 
-def _how_much(effect: Effect, place: int, unit: Unit, metric: str) -> str:
-    gain, half = abs(effect.gain[place]), effect.half_width[place]
-    at = "" if effect.reference is False else f"at {_value(effect.grid[place])}, "
-    return f"{at}{metric} is {unit.text(gain)} ± {unit.text(half)}{unit.word}"
+def _gain_at(effect: Effect, index: int, unit: Unit, metric: str) -> str:
+    gain, half = abs(effect.gain[index]), effect.half_width[index]
+    at = "" if effect.reference is False else f"at {_value(effect.grid[index])}, "
+    return f"{at}{metric} is {unit.interval(gain, half, sign=False)}"
 
 
 def _where(effect: Effect, mask: np.ndarray) -> str:
@@ -73,16 +77,16 @@ def _where(effect: Effect, mask: np.ndarray) -> str:
         return ""
     if isinstance(effect.reference, str):
         return " as " + ", ".join(map(str, values))
-    places = np.flatnonzero(mask)
-    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    indices = np.flatnonzero(mask)
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
     return " and".join(_range(effect, run) for run in runs)
 
 
-def _range(effect: Effect, places: np.ndarray) -> str:
-    first, last = effect.grid[places[0]], effect.grid[places[-1]]
-    if len(places) == 1:
+def _range(effect: Effect, indices: np.ndarray) -> str:
+    first, last = effect.grid[indices[0]], effect.grid[indices[-1]]
+    if len(indices) == 1:
         return f" at {_value(first)}"
-    if places[-1] == len(effect.grid) - 1:
+    if indices[-1] == len(effect.grid) - 1:
         return f" from {_value(first)}"
     return f" from {_value(first)} to {_value(last)}"
 

@@ -9,8 +9,16 @@ import numpy as np
 
 from raysweep.analysis.effects.sentences import Unit
 from raysweep.analysis.reference import Reference
-from raysweep.analysis.report import practice, questions, sections
 from raysweep.analysis.report.page import Cell, Grid, Page, Section
+from raysweep.analysis.report.sections.effects import effects, importances, pairs
+from raysweep.analysis.report.sections.headline import headline
+from raysweep.analysis.report.sections.how_made import how_made
+from raysweep.analysis.report.sections.next_steps import next_steps
+from raysweep.analysis.report.sections.questions import placement, widths
+from raysweep.analysis.report.sections.ranking import ranking
+from raysweep.analysis.report.sections.search import cost, curves, paths
+from raysweep.analysis.report.sections.standing import standing
+from raysweep.analysis.report.sections.test_set import test_set
 from raysweep.analysis.report.trials import RunFacts, Trials
 
 __all__ = ["Subject", "build_page"]
@@ -49,41 +57,41 @@ def _sections(subject: Subject) -> list[Section]:
     trials, facts = subject.trials, subject.facts
     return [
         _state(trials, facts),
-        sections.answer(trials, facts),
-        sections.standing(trials, facts, subject.references),
-        practice.test_set(trials, facts),
-        *questions.placement(trials, facts),
-        *questions.widths(trials, facts),
-        sections.ranking(trials),
-        sections.importances(trials),
-        sections.fields(trials),
-        sections.pairs(trials),
-        practice.paths(trials),
-        practice.curves(trials, facts),
-        practice.cost(trials, facts),
-        practice.next_steps(trials, facts),
-        practice.how_made(trials, facts),
+        headline(trials, facts),
+        standing(trials, facts, subject.references),
+        test_set(trials, facts),
+        *placement(trials, facts),
+        *widths(trials, facts),
+        ranking(trials),
+        importances(trials),
+        effects(trials),
+        pairs(trials),
+        paths(trials),
+        curves(trials, facts),
+        cost(trials, facts),
+        next_steps(trials, facts),
+        how_made(trials, facts),
     ][int(facts.complete and "failed" not in trials.counts()) :]
 
 
-def _of_run(name: str, found: Sequence[Section]) -> list[Section]:
+def _of_run(name: str, sections: Sequence[Section]) -> list[Section]:
     """Sections whose pictures have the run's name, among those of several runs."""
     return [
         replace(
             section,
             pictures=tuple(replace(p, name=f"{name}-{p.name}") for p in section.pictures),
         )
-        for section in found
+        for section in sections
     ]
 
 
 def _state(trials: Trials, facts: RunFacts) -> Section:
     """What a reader must know first of a run that is not over, or that had failures."""
     counts = ", ".join(f"{n} {status}" for status, n in trials.counts().items()) or "no trials yet"
-    asked = facts.experiment.get("num_samples")
+    requested = facts.experiment.get("num_samples")
     if facts.complete:
         return Section("state", f"Not all trials came to a result: {counts}")
-    title = f"This search is not over: {counts}" + (f", {asked} asked for" if asked else "")
+    title = f"This search is not over: {counts}" + (f", {requested} asked for" if requested else "")
     return Section("state", title, ("What follows is what is known so far.",))
 
 
@@ -99,12 +107,12 @@ def _comparison(subjects: Sequence[Subject]) -> Section:
                 continue
             source = f"{name}: trial {trials.number(row)}, {trials.metric}"
             cells.append(Cell(f"{trials.values[row]:.4f}", source))
-        found, unit = trials.certainty, Unit(trials.metric)
+        certainty, unit = trials.certainty, Unit(trials.metric)
         gain = "unknown"
-        if found is not None:
-            gain = f"{unit.text(found.gain[found.best], sign=True)} ± "
-            gain += unit.text(found.half_width[found.best]) + unit.word
-        mattered = [effect.field for effect in trials.effects if effect.named]
+        if certainty is not None:
+            best = certainty.best
+            gain = unit.interval(certainty.gain[best], certainty.half_width[best])
+        mattered = [effect.field for effect in trials.effects if effect.significant]
         hours = f"{float(trials.hours.sum()):.2f}" if len(trials) else "0"
         rows.append((name, trials.metric, *cells, gain, str(len(trials)), hours,
                      ", ".join(mattered) or "nothing measurable"))  # fmt: skip

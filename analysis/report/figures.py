@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raysweep.analysis.effects.estimate import Effect, Interaction
+from raysweep.analysis.effects.effect import Effect, Interaction
 from raysweep.analysis.effects.plots import draw_effect_panel
 from raysweep.analysis.effects.sentences import Unit
 from raysweep.analysis.report.page import Picture, picture
@@ -37,19 +37,19 @@ __all__ = [
     "parallel_picture",
 ]
 
-_MOST_ROWS = 12
-_MOST_AXES = 7
+_MAX_ROWS = 12
+_MAX_AXES = 7
 _FAR = 6.0  # times the median distance from the best: what lies beyond is cut off
 
 
-def importance_picture(found: Importance, title: str) -> Picture:
+def importance_picture(importance: Importance, title: str) -> Picture:
     """Both evaluators' shares side by side, with what chance gives."""
-    shown = found.fields[:_MOST_ROWS]
+    shown = importance.fields[:_MAX_ROWS]
     figure, axes = new_figure(title, 1.5 + 0.34 * len(shown), 2, sharey=True)
     inks = {"fANOVA": BLUE, "PED-ANOVA": ORANGE}
-    for ax, (name, shares) in zip(axes, found.shares.items(), strict=True):
+    for ax, (name, shares) in zip(axes, importance.shares.items(), strict=True):
         ax.barh(range(len(shown)), 100 * shares[: len(shown)], height=0.6, color=inks[name])
-        ax.axvline(100 * found.chance[name], color="0.2", linestyle="--", linewidth=1)
+        ax.axvline(100 * importance.chance[name], color="0.2", linestyle="--", linewidth=1)
         ax.set_title(name, fontsize=9, loc="left")
         ax.set_xlabel("share (%); dashed: by chance", fontsize=8.5)
         plain(ax, "x")
@@ -57,20 +57,20 @@ def importance_picture(found: Importance, title: str) -> Picture:
     return picture(figure, "importance", f"Bars: importance of {len(shown)} fields. {title}")
 
 
-def certainty_picture(trials: Trials, found: Certainty, title: str) -> Picture:
+def certainty_picture(trials: Trials, certainty: Certainty, title: str) -> Picture:
     """The best estimates with their intervals, the best measured trial marked."""
     unit = Unit(trials.metric)
-    places = list(range(min(_MOST_ROWS, len(found.rows))))
-    if found.best not in places:
-        places.append(found.best)
-    figure, ax = new_figure(title, 1.2 + 0.27 * len(places))
-    for at, place in enumerate(places):
-        row = found.rows[place]
-        ink = ORANGE if place == found.best else BLUE
+    ranks = list(range(min(_MAX_ROWS, len(certainty.rows))))
+    if certainty.best not in ranks:
+        ranks.append(certainty.best)
+    figure, ax = new_figure(title, 1.2 + 0.27 * len(ranks))
+    for y, rank in enumerate(ranks):
+        row = certainty.rows[rank]
+        ink = ORANGE if rank == certainty.best else BLUE
         ax.errorbar(
-            unit.factor * found.gain[place],
-            at,
-            xerr=unit.factor * found.half_width[place],
+            unit.factor * certainty.gain[rank],
+            y,
+            xerr=unit.factor * certainty.half_width[rank],
             fmt="o",
             color=ink,
             capsize=3,
@@ -78,10 +78,10 @@ def certainty_picture(trials: Trials, found: Certainty, title: str) -> Picture:
         )
         if trials.default is not None:
             measured = trials.sign * (trials.values[row] - trials.values[trials.default])
-            ax.plot(unit.factor * measured, at, "x", color="0.25", markersize=6)
+            ax.plot(unit.factor * measured, y, "x", color="0.25", markersize=6)
     ax.axvline(0.0, color="0.3", linewidth=0.9)
-    names = [f"trial {trials.number(int(found.rows[p]))}" for p in places]
-    names = [f"{n}{' (best)' if p == found.best else ''}" for n, p in zip(names, places)]  # noqa: B905
+    names = [f"trial {trials.number(int(certainty.rows[r]))}" for r in ranks]
+    names = [f"{n}{' (best)' if r == certainty.best else ''}" for n, r in zip(names, ranks)]  # noqa: B905
     rows(ax, names)
     plain(ax, "x")
     ax.set_xlabel(f"better than the default by ({unit.name}); ×: as measured", fontsize=8.5)
@@ -105,10 +105,10 @@ def slug(name: str) -> str:
     return "-".join("".join(c if c.isalnum() else " " for c in name).split())
 
 
-def interaction_picture(found: Interaction, trials: Trials, title: str, index: int) -> Picture:
+def interaction_picture(pair: Interaction, trials: Trials, title: str, index: int) -> Picture:
     """A table of cells: better or worse than the sum of both effects; certain ones framed."""
     unit = Unit(trials.metric)
-    cells = unit.factor * found.gain
+    cells = unit.factor * pair.gain
     rows_, columns = cells.shape
     figure, ax = new_figure(title, 1.4 + 0.42 * rows_)
     limit = float(np.abs(cells).max()) or 1.0
@@ -119,8 +119,8 @@ def interaction_picture(found: Interaction, trials: Trials, title: str, index: i
     ax.imshow(cells, cmap=inks, vmin=-1.3 * limit, vmax=1.3 * limit, aspect="auto")
     for i in range(rows_):
         for j in range(columns):
-            sure = abs(found.gain[i, j]) > found.half_width[i, j]
-            text = unit.text(found.gain[i, j], sign=True)
+            sure = abs(pair.gain[i, j]) > pair.half_width[i, j]
+            text = unit.text(pair.gain[i, j], sign=True)
             ax.text(
                 j,
                 i,
@@ -131,10 +131,10 @@ def interaction_picture(found: Interaction, trials: Trials, title: str, index: i
                 fontweight="bold" if sure else None,
             )
     ax.grid(visible=False)
-    ax.set_xticks(range(columns), [number(v) for v in found.grids[1]])
-    ax.set_yticks(range(rows_), [number(v) for v in found.grids[0]])
-    ax.set_xlabel(f"{found.fields[1]}; cells: {unit.name}, bold: certain", fontsize=8.5)
-    ax.set_ylabel(found.fields[0], fontsize=8.5)
+    ax.set_xticks(range(columns), [number(v) for v in pair.grids[1]])
+    ax.set_yticks(range(rows_), [number(v) for v in pair.grids[0]])
+    ax.set_xlabel(f"{pair.fields[1]}; cells: {unit.name}, bold: certain", fontsize=8.5)
+    ax.set_ylabel(pair.fields[0], fontsize=8.5)
     return picture(figure, f"interaction-{index}", f"A table of cells. {title}")
 
 
@@ -210,7 +210,7 @@ def budget_picture(trials: Trials, title: str) -> Picture:
 def parallel_picture(trials: Trials, fields: list[str], title: str) -> Picture:
     """A line a trial through its fields' values to its result; the best tenth in colour."""
     by_name = {column.name: column for column in trials.columns}
-    shown = [by_name[field] for field in fields if field in by_name][: _MOST_AXES - 1]
+    shown = [by_name[field] for field in fields if field in by_name][: _MAX_AXES - 1]
     judged = np.flatnonzero(np.isfinite(trials.values))
     goodness = trials.sign * trials.values[judged]
     best, middle = goodness.max(), np.median(goodness)
@@ -243,7 +243,7 @@ def parallel_picture(trials: Trials, fields: list[str], title: str) -> Picture:
 
 def _heights(column: Column) -> np.ndarray:
     """A column on a scale from 0 to 1; what is unset lies below."""
-    unit = column.unit(column.values)
+    unit = column.scaled(column.values)
     if not column.numeric:
         unit = unit / max(1, len(column.choices) - 1)
     return np.where(np.isnan(unit), -0.12, unit)

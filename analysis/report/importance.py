@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Importance", "importance"]
 
 _TREES, _DEPTH = 16, 10
-_MOST = 0.9
+_COMPARED_SHARE = 0.9  # of the trials, those with the most epochs
 _SHUFFLES = {"fANOVA": 3, "PED-ANOVA": 20}
 _TOP_SHARE = 0.1  # what PED-ANOVA calls the best
 _ENOUGH_AT_TOP = 5  # as Optuna's documentation advises
@@ -68,7 +68,7 @@ def importance(trials: Trials) -> Importance | None:
     lengths = sorted((len(curve) for curve in trials.curves if curve), reverse=True)
     if len(lengths) < MIN_TRIALS or not trials.columns:
         return None
-    epochs = lengths[max(MIN_TRIALS, math.ceil(_MOST * len(lengths))) - 1]
+    epochs = lengths[max(MIN_TRIALS, math.ceil(_COMPARED_SHARE * len(lengths))) - 1]
     rows = [k for k, curve in enumerate(trials.curves) if len(curve) >= epochs]
     values = np.array([max(trials.sign * np.array(trials.curves[k][:epochs])) for k in rows])
     # A network that learned nothing would be all of the variance.
@@ -122,10 +122,10 @@ def _shares(
         evaluator = FanovaImportanceEvaluator(n_trees=_TREES, max_depth=_DEPTH, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = get_param_importances(
+        importances = get_param_importances(
             study, evaluator=evaluator, target=lambda trial: -float(values[trial.number])
         )
-    shares = np.array([float(found.get(column.name, 0.0)) for column in used])
+    shares = np.array([float(importances.get(column.name, 0.0)) for column in used])
     return shares / (shares.sum() or 1.0)
 
 
@@ -140,27 +140,27 @@ def _distribution(column: Column) -> optuna.distributions.BaseDistribution:
 def _caveats(
     names: Sequence[str], shares: Mapping[str, np.ndarray], num_trials: int, searcher: str
 ) -> tuple[str, ...]:
-    found = []
+    caveats = []
     if num_trials < _MANY_TRIALS:
-        found.append(
+        caveats.append(
             f"{num_trials} trials are few for importances: expect them to change with more."
         )
     at_top = int(_TOP_SHARE * num_trials)
     if at_top < _ENOUGH_AT_TOP:
-        found.append(
+        caveats.append(
             f"PED-ANOVA goes by the best tenth, here {max(at_top, 1)} of {num_trials} trials; at "
             f"least {_ENOUGH_AT_TOP} are wanted."
         )
     tops = {name: names[int(share.argmax())] for name, share in shares.items()}
     if len(set(tops.values())) > 1:
         words = ", ".join(f"{name} puts {field} first" for name, field in tops.items())
-        found.append(
+        caveats.append(
             f"The two disagree: {words}. fANOVA weighs all of the range, PED-ANOVA what the best "
             "trials have in common."
         )
     if searcher == "tpe":
-        found.append(
+        caveats.append(
             "The searcher (TPE) went back to what looked good, so that the trials do not cover the "
             "space evenly; what it seldom tried weighs little here."
         )
-    return tuple(found)
+    return tuple(caveats)

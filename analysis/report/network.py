@@ -14,7 +14,7 @@ from raysweep.analysis.report.style import VERDICT_COLORS, new_figure, plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from raysweep.analysis.effects.estimate import Effect
+    from raysweep.analysis.effects.effect import Effect
     from raysweep.analysis.report.trials import Trials
 
 __all__ = ["network_layers", "placement_picture", "width_effects", "widths_picture"]
@@ -151,36 +151,35 @@ def effect_figure(effect: Effect, unit: Unit) -> str:
         surest = int(np.where(effect.helps, effect.gain, -np.inf).argmax())
     elif effect.hurts.any():
         surest = int(np.where(effect.hurts, effect.gain, np.inf).argmin())
-    gain, half = unit.text(effect.gain[surest], sign=True), unit.text(effect.half_width[surest])
     at = effect.grid[surest]
     where = f" at {at:.2g}" if isinstance(at, float) else ""
-    return f"{gain} ± {half}{unit.word}{where}"
+    return f"{unit.interval(effect.gain[surest], effect.half_width[surest])}{where}"
 
 
 def width_effects(effects: Sequence[Effect]) -> tuple[list[tuple[int, Effect]], Effect | None]:
     """The effect of each width being there, by width, and that of how many widths there are."""
-    by_width, how_many = [], None
+    by_width, number_effect = [], None
     for effect in effects:
         width, among, field = effect.field.partition(" among ")
         if among and field == "filter_widths":
             by_width.append((int(width), effect))
         if effect.field == "number of filter_widths":
-            how_many = effect
-    return sorted(by_width, key=lambda pair: pair[0]), how_many
+            number_effect = effect
+    return sorted(by_width, key=lambda pair: pair[0]), number_effect
 
 
 def widths_picture(
-    by_width: Sequence[tuple[int, Effect]], how_many: Effect | None, trials: Trials, title: str
+    by_width: Sequence[tuple[int, Effect]], number_effect: Effect | None, trials: Trials, title: str
 ) -> Picture:
     """Left: what each width does. Right: what their number does."""
     unit = Unit(trials.metric)
     figure, axes = new_figure(title, 3.0, 2, sharey=True)
     for at, (_, effect) in enumerate(by_width):
-        place = effect.grid.index(True)
+        there = effect.grid.index(True)
         axes[0].errorbar(
             at,
-            unit.factor * effect.gain[place],
-            unit.factor * effect.half_width[place],
+            unit.factor * effect.gain[there],
+            unit.factor * effect.half_width[there],
             fmt="o",
             capsize=3,
             color=VERDICT_COLORS[effect.verdict],
@@ -188,20 +187,20 @@ def widths_picture(
     axes[0].set_xticks(range(len(by_width)), [str(width) for width, _ in by_width])
     axes[0].set_xlabel("width among the filters (words)", fontsize=8.5)
     axes[0].set_ylabel(f"better than without by\n({unit.name})", fontsize=8.5)
-    if how_many is not None:
-        whole = [k for k, v in enumerate(how_many.grid) if float(v).is_integer()]
-        numbers = [int(how_many.grid[k]) for k in whole]
+    if number_effect is not None:
+        whole = [k for k, v in enumerate(number_effect.grid) if float(v).is_integer()]
+        numbers = [int(number_effect.grid[k]) for k in whole]
         axes[1].errorbar(
             numbers,
-            unit.factor * how_many.gain[whole],
-            unit.factor * how_many.half_width[whole],
+            unit.factor * number_effect.gain[whole],
+            unit.factor * number_effect.half_width[whole],
             fmt="o-",
             capsize=3,
-            color=VERDICT_COLORS[how_many.verdict],
+            color=VERDICT_COLORS[number_effect.verdict],
         )
         axes[1].set_xticks(numbers)
         axes[1].set_xlabel("number of widths", fontsize=8.5)
-        axes[1].set_title(f"against {how_many.reference}", fontsize=8.5, loc="left")
+        axes[1].set_title(f"against {number_effect.reference}", fontsize=8.5, loc="left")
     for ax in axes:
         ax.axhline(0.0, color="0.4", linewidth=0.8)
     return picture(figure, "widths", f"Dots with 95% intervals. {title}")

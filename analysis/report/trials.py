@@ -1,4 +1,4 @@
-"""A run as the report sees it: its table of trials, read back, and what was asked for.
+"""A run as the report sees it: its table of trials, read back, and the request.
 
 All figures of a report are made from the table alone (`trials.parquet`). What else is known of a
 run gives words: names, the question, commands, versions; and the test figures are `confirm`'s.
@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raysweep.analysis.effects.columns import Column, columns
-from raysweep.analysis.effects.estimate import Answers, Effect, Interaction, fit_trials
+from raysweep.analysis.effects.columns import Column, make_columns
+from raysweep.analysis.effects.effect import Effect, Interaction
+from raysweep.analysis.effects.estimate import EffectModel, fit_trials
+from raysweep.analysis.report.certainty import Certainty, certainty
 from raysweep.core.config import Config
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from raysweep.analysis.report.certainty import Certainty
-
 __all__ = ["RunFacts", "Trials", "trial_configs"]
 
-_MOST_FIELDS = 8  # whose pairs are looked at: 28
+_MAX_FIELDS = 8  # whose pairs are looked at: 28
 _SECONDS_AN_HOUR = 3600.0
 
 
@@ -36,10 +36,10 @@ class RunFacts:
 
     Attributes:
         name: of the run.
-        questions: what was asked, in words, one a space.
+        questions: what the search is to find out, in words, one a space.
         experiment: the run's experiment.yaml.
         confirmed: its confirm.json; None if the test set was never opened.
-        complete: whether all trials that were asked for are over.
+        complete: whether all trials of the request are over.
     """
 
     name: str
@@ -50,7 +50,7 @@ class RunFacts:
 
     @property
     def request(self) -> Mapping[str, Any]:
-        """What was asked for, field by field."""
+        """The request that the search was started with, field by field."""
         request: Mapping[str, Any] = self.experiment["request"]
         return request
 
@@ -90,10 +90,10 @@ class Trials:
         return trial_configs(self.table, self.config_class)
 
     @cached_property
-    def asked(self) -> list[dict[str, Any]]:
+    def params(self) -> list[dict[str, Any]]:
         """What the searcher chose for each trial, by the space's names; empty for the default."""
-        known = [str(c) for c in self.table.columns if str(c).startswith("param.")]
-        records = self.table[known].to_dict("records")
+        names = [str(c) for c in self.table.columns if str(c).startswith("param.")]
+        records = self.table[names].to_dict("records")
         return [
             {str(k).removeprefix("param."): v for k, v in record.items() if not _missing(v)}
             for record in records
@@ -124,7 +124,7 @@ class Trials:
     @cached_property
     def columns(self) -> list[Column]:
         """The searched fields as columns, one value a trial."""
-        return columns(self.configs, self.fields, self.asked) if self.configs else []
+        return make_columns(self.configs, self.fields, self.params) if self.configs else []
 
     @cached_property
     def best(self) -> int | None:
@@ -136,8 +136,8 @@ class Trials:
     @cached_property
     def default(self) -> int | None:
         """Row of the default configuration, if it has a result."""
-        found = np.flatnonzero(self.table["trial"].to_numpy() == 0)
-        return int(found[0]) if len(found) and np.isfinite(self.values[found[0]]) else None
+        rows = np.flatnonzero(self.table["trial"].to_numpy() == 0)
+        return int(rows[0]) if len(rows) and np.isfinite(self.values[rows[0]]) else None
 
     def number(self, row: int) -> int:
         """The number of the trial in a row."""
@@ -155,28 +155,28 @@ class Trials:
         return self.table["time_total_s"].to_numpy(dtype=float) / _SECONDS_AN_HOUR
 
     @cached_property
-    def asked_epochs(self) -> np.ndarray:
+    def requested_epochs(self) -> np.ndarray:
         """Epochs that each trial was to run, int [n]."""
         return np.array(
             [min(c["epochs"], c["stop_after"] or c["epochs"]) for c in self.configs], int
         )
 
     @cached_property
-    def answers(self) -> Answers | None:
-        """The process behind effects; None where trials are too few."""
-        return fit_trials(self.configs, self.curves, self.fields, self.mode, self.asked)
+    def model(self) -> EffectModel | None:
+        """The fitted model behind effects and certainty; None where trials are too few."""
+        return fit_trials(self.configs, self.curves, self.fields, self.mode, self.params)
 
     @cached_property
     def effects(self) -> list[Effect]:
         """What each field did, the most important one first; none where trials are too few."""
-        return self.answers.effects() if self.answers else []
+        return self.model.effects() if self.model else []
 
     @cached_property
     def certainty(self) -> Certainty | None:
         """How sure the ranking is; None where trials are too few or the default failed."""
-        from raysweep.analysis.report.certainty import certainty
-
-        return certainty(self)
+        if self.model is None or self.best is None or self.default is None:
+            return None
+        return certainty(self.model, self.best, self.default)
 
     @cached_property
     def interactions(self) -> list[Interaction]:
@@ -185,35 +185,35 @@ class Trials:
         Of many fields, those with the surest effects. A field may act by another one alone, so that
         a few are not picked.
         """
-        top = [effect.field for effect in self.effects[:_MOST_FIELDS]]
-        return self.answers.interactions(top) if self.answers and len(top) > 1 else []
+        top = [effect.field for effect in self.effects[:_MAX_FIELDS]]
+        return self.model.interactions(top) if self.model and len(top) > 1 else []
 
 
 def trial_configs(table: pd.DataFrame, config_class: type[Config]) -> list[dict[str, Any]]:
     """Reads configurations back from a table's `config.…` columns, lists as tuples."""
     names = config_class.names()
-    known = [str(c) for c in table.columns if str(c).startswith("config.")]
-    places = {name: _places(name, known) for name in names}
+    columns = [str(c) for c in table.columns if str(c).startswith("config.")]
+    elements = {name: _element_columns(name, columns) for name in names}
     optional = {f.name for f in dataclasses.fields(config_class) if f.default is None}
-    found = []
-    for record in table[known].to_dict("records"):
+    configs = []
+    for record in table[columns].to_dict("records"):
         values: dict[str, Any] = {}
         for name in names:
-            listed = [v for c in places[name] if not _missing(v := record[c])]
+            listed = [v for c in elements[name] if not _missing(v := record[c])]
             value = listed or record.get(f"config.{name}")
             if not _missing(value):
                 values[name] = value.item() if isinstance(value, np.generic) else value
             elif name in optional:
                 values[name] = None
         config = config_class.create(values)
-        found.append({name: getattr(config, name) for name in names})
-    return found
+        configs.append({name: getattr(config, name) for name in names})
+    return configs
 
 
-def _places(name: str, known: Sequence[str]) -> list[str]:
+def _element_columns(name: str, columns: Sequence[str]) -> list[str]:
     """Columns of a list's elements, in order: config.NAME.1 and so on."""
     start = f"config.{name}."
-    return sorted((c for c in known if c.startswith(start)), key=lambda c: int(c[len(start) :]))
+    return sorted((c for c in columns if c.startswith(start)), key=lambda c: int(c[len(start) :]))
 
 
 def _missing(value: Any) -> bool:

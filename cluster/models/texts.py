@@ -12,7 +12,7 @@ from raysweep.core.errors import UserError
 from raysweep.data.texts.vocabulary import tokenize
 
 if TYPE_CHECKING:
-    from raysweep.analysis.leave_out import LeftOut
+    from raysweep.analysis.word_importance import LeftOut
     from raysweep.cluster.models.text_inputs import GivenText
     from raysweep.cluster.runs.saved_run import SavedRun
     from raysweep.data.texts.vocabulary import Vocabulary
@@ -96,7 +96,7 @@ def classify(
     """
     import torch
 
-    from raysweep.analysis.leave_out import EncodedText, leave_out
+    from raysweep.analysis.word_importance import EncodedText, leave_out
 
     cut = [tokenize(each.text) for each in texts]
     for given, tokens in zip(texts, cut, strict=True):

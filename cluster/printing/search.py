@@ -18,7 +18,7 @@ from raysweep.core.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from raysweep.analysis.effects.estimate import Effect
+    from raysweep.analysis.effects.effect import Effect
     from raysweep.cluster.runs.saved_run import SavedRun
     from raysweep.cluster.search.confirm import Confirmation
     from raysweep.cluster.search.run import SearchResult
@@ -173,7 +173,7 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
     """Draws the search's pictures into the run; returns their addresses."""
     if not result.ledger.ranked():
         return []
-    from raysweep.analysis.tensorboard.search_plots import plot_search
+    from raysweep.analysis.search_plots import plot_search
     from raysweep.analysis.tensorboard.writer import FIGURES, figure_events
 
     table = result.ledger.table()

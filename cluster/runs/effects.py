@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raysweep.analysis.effects.estimate import Effect
+    from raysweep.analysis.effects.effect import Effect
     from raysweep.cluster.runs.ledger import Ledger
 
 __all__ = ["effect_record", "search_effects"]

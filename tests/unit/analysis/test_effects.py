@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raysweep.analysis.effects.columns import columns
-from raysweep.analysis.effects.estimate import Effect, estimate_effects
+from raysweep.analysis.effects.columns import make_columns
+from raysweep.analysis.effects.effect import Effect
+from raysweep.analysis.effects.estimate import estimate_effects
 from raysweep.analysis.effects.plots import plot_effects
 from raysweep.analysis.effects.sentences import effect_sentence
 
@@ -106,7 +107,7 @@ def test_sets_of_widths_become_members_and_a_number() -> None:
         {"filter_widths": (5,), "num_filters": (64,), "rates": (0.1, 0.2)},
         {"filter_widths": (3, 5), "num_filters": (16, 16), "rates": (0.1, 0.3)},
     ]
-    found = {c.name: c for c in columns(configs, ["filter_widths", "num_filters", "rates"])}
+    found = {c.name: c for c in make_columns(configs, ["filter_widths", "num_filters", "rates"])}
     assert set(found) == {
         "3 among filter_widths",
         "number of filter_widths",
@@ -119,7 +120,7 @@ def test_sets_of_widths_become_members_and_a_number() -> None:
 
 def test_sizes_of_layers_are_no_set_of_choices() -> None:
     configs = [{"hidden_sizes": (100 + 7 * k, 50 + k) if k % 3 else ()} for k in range(30)]
-    found = {c.name for c in columns(configs, ["hidden_sizes"])}
+    found = {c.name for c in make_columns(configs, ["hidden_sizes"])}
     assert found == {"hidden_sizes in all", "number of hidden_sizes"}
 
 
@@ -132,7 +133,7 @@ def test_of_thousands_of_trials_300_evenly_spaced_ones_are_estimated_from(
     def refuse(columns: Any, observations: Any) -> None:
         raise GivenError(columns, observations)
 
-    monkeypatch.setattr("raysweep.analysis.effects.estimate.AdditiveProcess", refuse)
+    monkeypatch.setattr("raysweep.analysis.effects.estimate.AdditiveGaussianProcess", refuse)
     configs, curves = _search(0)
     numbered = [{**config, "number": float(k)} for k, config in enumerate(configs * 40)]
     with pytest.raises(GivenError) as given:
@@ -146,10 +147,10 @@ def test_of_thousands_of_trials_300_evenly_spaced_ones_are_estimated_from(
 
 def test_ranges_of_ratios_are_even_in_ratios_and_unset_fields_have_no_place() -> None:
     configs = [{"l2": v, "size": s} for v, s in ((1e-4, None), (1e-2, 8), (1.0, 16))]
-    l2, size = columns(configs, ["l2", "size"])
-    assert l2.unit([1e-4, 1e-2, 1.0]) == pytest.approx([0.0, 0.5, 1.0])
+    l2, size = make_columns(configs, ["l2", "size"])
+    assert l2.scaled([1e-4, 1e-2, 1.0]) == pytest.approx([0.0, 0.5, 1.0])
     assert l2.reference == 1e-4
-    assert np.isnan(size.unit(size.values)[0])
+    assert np.isnan(size.scaled(size.values)[0])
 
 
 def test_a_field_asked_for_under_a_condition_has_its_place_there_alone() -> None:
@@ -164,12 +165,12 @@ def test_a_field_asked_for_under_a_condition_has_its_place_there_alone() -> None
         {"optimizer": a["optimizer"], "learning_rate": a[f"{a['optimizer']}_learning_rate"]}
         for a in asked[1:]
     ]
-    rule, adam = columns(configs, ["optimizer", "learning_rate"], asked)
+    rule, adam = make_columns(configs, ["optimizer", "learning_rate"], asked)
     assert rule.values == ("adam", "adam", "sgd", "adam")
     assert adam.name == "adam_learning_rate", "one value of sgd's tells nothing"
     assert adam.values == (None, 0.01, None, 0.02)
     assert adam.reference in (0.01, 0.02)
-    assert [c.name for c in columns(configs, ["learning_rate"])] == ["learning_rate"]
+    assert [c.name for c in make_columns(configs, ["learning_rate"])] == ["learning_rate"]
 
 
 def _effect(field: str, grid: Any, gain: Any, half: Any, reference: Any = 0.0) -> Effect:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from raysweep.analysis.report.build import Subject, build_page
-from raysweep.analysis.report.sections import answer
+from raysweep.analysis.report.sections.headline import headline
 from raysweep.analysis.report.trials import RunFacts, Trials
 from raysweep.cluster.runs.experiment import write_experiment
 from raysweep.cluster.runs.ledger import Ledger
@@ -103,7 +103,7 @@ FACTS = RunFacts("planted", ("?",), {"request": {"spaces": ["l2"], "scheduler": 
 
 def test_what_was_planted_is_named_and_nothing_else_over_20_seeds() -> None:
     for seed in range(20):
-        title = answer(as_trials(planted(seed)), FACTS).title
+        title = headline(as_trials(planted(seed)), FACTS).title
         assert title.startswith("What mattered: "), (seed, title)
         assert IMPORTANT in title, (seed, title)
         assert re.search(

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from raysweep.analysis.tensorboard import search_plots
-from raysweep.analysis.tensorboard.search_plots import plot_search
+from raysweep.analysis import search_plots
+from raysweep.analysis.search_plots import plot_search
 from raysweep.core.errors import UserError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from raysweep.analysis import leave_out as module
-from raysweep.analysis.leave_out import EncodedText, leave_out
+from raysweep.analysis import word_importance
+from raysweep.analysis.word_importance import EncodedText, leave_out
 from raysweep.trainables.learner import Dataset
 from raysweep.trainables.texts.config import SentimentConfig
 from raysweep.trainables.texts.sentiment import Sentiment
@@ -70,7 +70,7 @@ def test_many_at_once_give_what_one_at_a_time_gives(
     ids_at_once: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_IDS_AT_ONCE", ids_at_once)
+    monkeypatch.setattr(word_importance, "_IDS_AT_ONCE", ids_at_once)
     learner = trained(texts_dataset, **fields)
     texts = some_texts(learner)
     for text, found in zip(texts, leave_out(learner, texts), strict=True):

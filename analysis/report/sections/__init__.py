@@ -1,0 +1,1 @@
+"""The sections of a report, a file each or for a few; `report/build.py` puts them in order."""
