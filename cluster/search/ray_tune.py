@@ -16,7 +16,7 @@ from raysweep.cluster.search.ledger_searcher import LedgerSearcher
 from raysweep.cluster.search.recorder import Deadline, RunCallback
 from raysweep.cluster.search.schedulers import build_scheduler
 from raysweep.core.storage import Storage
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
 
 __all__ = ["Deadline", "LedgerSearcher", "RunCallback", "concurrency", "run_trials"]

@@ -26,7 +26,8 @@ from raysweep.cluster.search.warm_start import WarmStart, earlier_results
 from raysweep.core.errors import UserError
 from raysweep.core.locks import exclusive
 from raysweep.core.storage import Storage
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import num_parameters
 from raysweep.trainables.pack import pack_key
 from raysweep.trainables.trial_files import BEST, trial_folder
 
@@ -172,7 +173,7 @@ def _proposer(
     def cost(fields: dict[str, Any]) -> float:
         config = request.config(fields)
         passes = config.stop_after or config.epochs
-        return float(request.learner.num_parameters(config, dataset.arrays) * passes)
+        return float(num_parameters(request.learner, config, dataset.arrays) * passes)
 
     return longest_first(proposer, request.complete, cost, request.num_samples)
 

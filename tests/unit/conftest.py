@@ -18,8 +18,9 @@ import ray
 from raysweep.core.storage import Storage
 from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
 from raysweep.trainables import LEARNERS, get_learner
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.images.config import ImageFeaturesData
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.ratings.learner import RatingsData
 from raysweep.trainables.sequences.config import SequenceConfig, WordsConfig
 from raysweep.trainables.texts.config import SentimentData
