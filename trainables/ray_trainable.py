@@ -22,6 +22,8 @@ from raysweep.trainables import checkpoint
 from raysweep.trainables.learner import Learner, is_better
 from raysweep.trainables.optim import TrainingConfig
 from raysweep.trainables.pack import Pack
+from raysweep.trainables.parallel import Parallel
+from raysweep.trainables.trainer import Trainer
 from raysweep.trainables.trial_files import BEST, INDEX, LAST, member_configs, trial_folder
 
 __all__ = ["LearnerTrainable", "PackTrainable"]
@@ -35,6 +37,9 @@ class LearnerTrainable(tune.Trainable):
     place), the run's folder, the metric with its mode, the number of threads, and whether the trial
     has a GPU.
     """
+
+    # Of workers that share one trial's batches (`cluster.search.ray_train`).
+    _parallel: Parallel | None = None
 
     def setup(
         self,
@@ -86,6 +91,7 @@ class LearnerTrainable(tune.Trainable):
         values = {k: v for k, v in config.items() if k != INDEX}
         self._settings: TrainingConfig = self._learner_class.config_class.create(values)
         self._learner = self._learner_class(self._settings, self._arrays, self._device)
+        self._trainer = Trainer(self._learner, self._parallel)
         try:
             state, header = checkpoint.load(self._folder, LAST)
         except FileNotFoundError:
@@ -131,7 +137,7 @@ class LearnerTrainable(tune.Trainable):
 
     def _run_epoch(self) -> None:
         start = time.perf_counter()
-        result = self._learner.run_epoch()
+        result = self._trainer.run_epoch()
         self._keep(result, time.perf_counter() - start)
 
     def _keep(self, result: dict[str, Any], seconds: float) -> None:

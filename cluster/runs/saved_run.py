@@ -13,7 +13,8 @@ from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.storage import Storage
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.trial_files import BEST, load_best
 
 __all__ = ["CONFIRM", "SavedRun", "open_run"]

@@ -23,8 +23,10 @@ from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.trainables.learner import Dataset, TrainingDivergedError
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.parallel import Parallel
 from raysweep.trainables.ray_trainable import LearnerTrainable
+from raysweep.trainables.trainer import TrainingDivergedError
 from raysweep.trainables.trial_files import INDEX
 
 __all__ = ["WorkerGroup"]
@@ -184,15 +186,11 @@ class _Mailbox:
 class _Worker(LearnerTrainable):
     """A trial's steps, with the other workers; Ray Tune has no part in it."""
 
-    def __init__(self, config: dict[str, Any], **setup: Any) -> None:
-        from raysweep.trainables.parallel import Parallel
+    _parallel: Parallel
 
+    def __init__(self, config: dict[str, Any], **setup: Any) -> None:
         self._parallel = Parallel()
         self.setup(config, **setup)
-
-    def _start_learner(self, config: dict[str, Any]) -> None:
-        super()._start_learner(config)
-        self._learner.train_in_parallel(self._parallel)
 
     def _save(self, name: str, state: Any) -> None:
         if self._parallel.rank == 0:

@@ -29,7 +29,7 @@ from raysweep.cluster.search.schedulers import build_scheduler
 from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback
 from raysweep.cluster.search.warm_start import WarmStart
 from raysweep.core.storage import Storage
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.pack import pack_key
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
 

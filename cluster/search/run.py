@@ -26,7 +26,7 @@ from raysweep.cluster.search.warm_start import earlier_results
 from raysweep.core.errors import UserError
 from raysweep.core.locks import exclusive
 from raysweep.core.storage import Storage
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.trial_files import BEST, trial_folder
 
 __all__ = ["SearchResult", "run_search", "start"]

@@ -19,7 +19,7 @@ from raysweep.cluster.search.confirm import confirm_run
 from raysweep.cluster.search.run import SearchResult, run_search
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(180)]
 

@@ -21,8 +21,9 @@ from raysweep.data.features.shard_index import Shard, ShardIndex
 from raysweep.data.features.shards import Rows, write_shard
 from raysweep.data.sources.fetch import fetch, locate
 from raysweep.trainables import LEARNERS, get_learner
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.images.config import ImageFeaturesData
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.ratings.learner import RatingsData
 from raysweep.trainables.sequences.config import SequenceConfig, WordsConfig
 from raysweep.trainables.texts.config import SentimentData

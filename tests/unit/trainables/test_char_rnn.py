@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from raysweep.core.errors import UserError
-from raysweep.trainables.learner import Dataset, seed_everything
-from raysweep.trainables.sequences.char_rnn import CharRNN, CharRNNConfig
-from raysweep.trainables.sequences.config import SequenceConfig
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import seed_everything
+from raysweep.trainables.sequences.char_rnn import CharRNN
+from raysweep.trainables.sequences.config import CharRNNConfig, SequenceConfig
 from raysweep.trainables.sequences.recurrent import choose
+from raysweep.trainables.trainer import Trainer
 
 CELLS = ("rnn", "gru", "lstm")
 
@@ -150,7 +152,7 @@ def test_only_the_symbol_after_a_window_counts_where_only_that_is_learned(
 @pytest.mark.parametrize("size", [6, 12])
 def test_tied_weights_are_one_and_stay_one(text: Dataset, size: int) -> None:
     learner = build(text, tied_weights=True, embedding_size=size)
-    learner.run_epoch()
+    Trainer(learner).run_epoch()
     assert learner.model.output.weight is learner.model.embedding.weight
     again = build(text, tied_weights=True, embedding_size=size)
     again.load_state_dict(learner.state_dict())
@@ -203,7 +205,7 @@ def test_words_are_written_without_the_rare_one(text_file: Path) -> None:
     data = dataset(text_file, unit="words", vocabulary_size=6)
     learner = build(data, batch_size=64)
     assert data.info.symbols[-1] == "<rare>"
-    learner.run_epoch()
+    Trainer(learner).run_epoch()
     written = list(learner.generate(torch.tensor([1]), 200, 2.0, generator()))
     assert not {0, 5} & set(written)
     assert "→" in learner.samples()["sample/temperature 0.5"]
@@ -212,10 +214,10 @@ def test_words_are_written_without_the_rare_one(text_file: Path) -> None:
 def test_samples_do_not_change_what_follows(text: Dataset) -> None:
     one, other = build(text), build(text)
     for learner in (one, other):
-        learner.run_epoch()
+        Trainer(learner).run_epoch()
     samples = one.samples()
     assert samples == one.samples()
-    assert one.run_epoch() == other.run_epoch()
+    assert Trainer(one).run_epoch() == Trainer(other).run_epoch()
     begin = text.info.decode(text.info.validation[:40])
     assert all(each.startswith(f"{begin} → ") for each in samples.values())
 

@@ -13,7 +13,7 @@ from ray.tune.trainable import trainable as ray_trainable
 
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
 from raysweep.trainables.trial_files import (

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from raysweep.core.errors import UserError
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.texts.config import SentimentConfig, SentimentData, parse_embedding_phases
 from raysweep.trainables.texts.network import SentimentNet
 from raysweep.trainables.texts.sentiment import Sentiment, first_embedding
+from raysweep.trainables.trainer import Trainer
 
 ARCHITECTURES = ("dense", "cnn", "lstm")
 NO_DROPOUT = dict.fromkeys(
@@ -55,7 +56,7 @@ def test_each_architecture_learns_three_classes(
     texts_dataset: Dataset, fields: dict[str, Any], precision: str
 ) -> None:
     learner = build(texts_dataset, epochs=8, batch_size=32, precision=precision, **fields)
-    results = [learner.run_epoch() for _ in range(8)]
+    results = [Trainer(learner).run_epoch() for _ in range(8)]
     assert learner.data["num_classes"] == 3
     assert results[-1]["val_accuracy"] > 0.8
     assert learner.test(texts_dataset.test)["test_accuracy"] > 0.7
@@ -63,7 +64,7 @@ def test_each_architecture_learns_three_classes(
 
 def test_accuracy_and_loss_are_what_they_are_called(texts_dataset: Dataset) -> None:
     learner = build(texts_dataset)
-    result = learner.run_epoch()
+    result = Trainer(learner).run_epoch()
     ids, lengths, labels = (learner.data[f"val_{n}"] for n in ("ids", "lengths", "labels"))
     with torch.no_grad():
         scores = learner.model(ids, lengths)
@@ -172,7 +173,7 @@ def test_the_lstm_equals_pytorchs_on_each_text(texts_dataset: Dataset) -> None:
 
 def test_padding_keeps_a_vector_of_zeros(texts_dataset: Dataset) -> None:
     learner = build(texts_dataset, embedding_l2=1e-3)
-    learner.run_epoch()
+    Trainer(learner).run_epoch()
     assert not learner.model.table[0].any()
     assert learner.model.table[1:].any()
 
@@ -184,7 +185,7 @@ def test_phases_freeze_and_train_the_embedding(texts_dataset: Dataset, architect
     moved = []
     for _ in range(4):
         before, output = learner.model.table.clone(), learner.model.output.weight.clone()
-        learner.run_epoch()
+        Trainer(learner).run_epoch()
         moved.append(not torch.equal(before, learner.model.table))
         assert not torch.equal(output, learner.model.output.weight)
     assert moved == [True, False, False, True]
@@ -193,12 +194,12 @@ def test_phases_freeze_and_train_the_embedding(texts_dataset: Dataset, architect
 def test_a_resumed_training_keeps_to_the_phases(texts_dataset: Dataset) -> None:
     fields = {"embedding_source": "glove", "embedding_phases": "1xfrozen,1xtrainable", "epochs": 3}
     straight = build(texts_dataset, vectors(texts_dataset), **fields)
-    expected = [straight.run_epoch() for _ in range(3)]
+    expected = [Trainer(straight).run_epoch() for _ in range(3)]
     first = build(texts_dataset, vectors(texts_dataset), **fields)
-    first.run_epoch()
+    Trainer(first).run_epoch()
     second = build(texts_dataset, vectors(texts_dataset), **fields)
     second.load_state_dict(first.state_dict())
-    assert [second.run_epoch() for _ in range(2)] == expected[1:]
+    assert [Trainer(second).run_epoch() for _ in range(2)] == expected[1:]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_word_vectors_become_an_embedding_of_any_size(
         assert float(table.square().sum()) == pytest.approx(float(best), rel=0.1)
     else:
         assert torch.equal(table[1:, :6], given[1:])
-    learner.run_epoch()
+    Trainer(learner).run_epoch()
 
 
 @pytest.mark.parametrize("architecture", ["cnn", "lstm"])
@@ -274,7 +275,7 @@ def test_first_weights_suit_word_vectors_of_any_scale(
 def test_word_vectors_of_zeros_train(texts_dataset: Dataset, architecture: str) -> None:
     zeros = {"vectors": np.zeros_like(vectors(texts_dataset)["vectors"])}
     learner = build(texts_dataset, zeros, embedding_source="glove", architecture=architecture)
-    assert np.isfinite(learner.run_epoch()["val_loss"])
+    assert np.isfinite(Trainer(learner).run_epoch()["val_loss"])
 
 
 def test_a_random_embedding_of_any_size(texts_dataset: Dataset) -> None:

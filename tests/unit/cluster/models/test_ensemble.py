@@ -23,6 +23,7 @@ from raysweep.data.features.shard_index import ShardIndex
 from raysweep.data.features.shards import read_shard, read_split, write_shard
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.image_head import ImageHead
+from raysweep.trainables.trainer import Trainer
 from raysweep.trainables.trial_files import BEST, trial_folder
 
 
@@ -42,7 +43,7 @@ def run(features_folder: Path, tmp_path: Path) -> SavedRun:
         learner = ImageHead(config, dataset.arrays)
         ledger.add({}, config.to_dict())
         for _ in range(2 + 2 * number):
-            result = learner.run_epoch()
+            result = Trainer(learner).run_epoch()
             ledger.result(number, result)
         header = {"config": config.to_dict(), "best": result}
         weights = {"model": learner.model.state_dict()}

@@ -22,6 +22,7 @@ from raysweep.core.storage import Storage
 from raysweep.data.features import backbones
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.image_head import ImageHead
+from raysweep.trainables.trainer import Trainer
 from raysweep.trainables.trial_files import BEST
 
 LOAD = """
@@ -58,7 +59,7 @@ def run(features_folder: Path, tmp_path: Path) -> SavedRun:
     dataset = ImageHead.load_data(ImageHead.data_class.create(fields))
     config = ImageHead.config_class.create({"hidden_sizes": "8", "image_size": True})
     learner = ImageHead(config, dataset.arrays)
-    header = {"config": config.to_dict(), "best": learner.run_epoch()}
+    header = {"config": config.to_dict(), "best": Trainer(learner).run_epoch()}
     storage = Storage(tmp_path / "run")
     weights = {"model": learner.model.state_dict()}
     checkpoint.save(storage / "best", BEST, weights, header)

@@ -22,6 +22,7 @@ from raysweep.core.errors import UserError
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
 from raysweep.trainables.sequences.char_rnn import CharRNN
 from raysweep.trainables.texts.sentiment import Sentiment
+from raysweep.trainables.trainer import Trainer
 
 Ask = Callable[..., tuple[int, str, str]]
 LENGTH = 12
@@ -39,7 +40,7 @@ def saved(
     dataset = learner.load_data(learner.data_class.create({"dataset": str(path), **data}))
     trained = learner(learner.config_class.create(config), dataset.arrays)
     for _ in range(epochs):
-        trained.run_epoch()
+        Trainer(trained).run_epoch()
     return SimpleNamespace(
         request=SimpleNamespace(learner=learner, task=learner.name),
         storage=SimpleNamespace(uri="runs/x"),

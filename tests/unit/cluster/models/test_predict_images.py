@@ -24,6 +24,7 @@ from raysweep.core.errors import UserError
 from raysweep.data.features import backbones
 from raysweep.data.images.decode import Resize, decode
 from raysweep.trainables.images.image_head import ImageHead
+from raysweep.trainables.trainer import Trainer
 
 Ask = Callable[..., tuple[int, str, str]]
 RESIZE = {"size": 8, "mode": "crop", "shorter": 12, "interpolation": "bicubic"}
@@ -57,7 +58,7 @@ def make_run(features_folder: Path, body: nn.Module) -> Callable[..., Any]:
         info = SimpleNamespace(index=index)
         learner = ImageHead(ImageHead.config_class.create(config), dataset.arrays)
         for _ in range(3):
-            learner.run_epoch()
+            Trainer(learner).run_epoch()
         return SimpleNamespace(
             request=SimpleNamespace(learner=ImageHead, task="image_head"),
             storage=SimpleNamespace(uri="runs/x"),

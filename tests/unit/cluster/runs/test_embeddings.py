@@ -21,8 +21,9 @@ from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.data.words.word_vectors import WordVectors
 from raysweep.trainables import LEARNERS, get_learner
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.embedding import Embedding
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.learner import Learner
 
 # What each family offers, its main embedding first.
 OFFERED = {
