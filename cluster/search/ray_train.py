@@ -15,7 +15,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from raysweep.cluster.machines.capacity import require_resources, trial_places
+from raysweep.cluster.machines.capacity import num_trial_slots, require_resources
 from raysweep.cluster.machines.preflight import check_cluster
 from raysweep.cluster.machines.session import (
     RETRIES,
@@ -138,7 +138,7 @@ class _Records:
 def _require_workers(ray: Any, request: SearchRequest, workers: int) -> None:
     """Refuses workers that will never have a place at the same time: Ray would wait for ever."""
     require_resources(ray, request.cpus, request.gpus)
-    found = trial_places(ray, request.cpus, request.gpus)
+    found = num_trial_slots(ray, request.cpus, request.gpus)
     if workers > found:
         raise UserError(
             f"--workers {workers} with {request.cpus:g} CPU and {request.gpus:g} GPU each do not "

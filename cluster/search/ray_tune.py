@@ -9,7 +9,7 @@ from typing import Any
 
 from ray import tune
 
-from raysweep.cluster.machines.capacity import trial_places
+from raysweep.cluster.machines.capacity import num_trial_slots
 from raysweep.cluster.machines.session import RETRIES
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
@@ -112,7 +112,7 @@ def concurrency(
     """
     if max_concurrent is not None:
         return max_concurrent
-    places = trial_places(ray, request.cpus, request.gpus)
+    places = num_trial_slots(ray, request.cpus, request.gpus)
     return places if packs else places + min(places, 4)
 
 
