@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from ray import tune
 
+from raysweep.core.ray_private import empty_checkpoint
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
 from raysweep.trainables.learner import Learner, is_better
@@ -185,7 +186,7 @@ class LearnerTrainable(tune.Trainable):
         """
         if self._ray_states:
             return super().save(checkpoint_dir)
-        return _nothing_for_ray()
+        return empty_checkpoint()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes the state for Ray (population-based training copies it between trials)."""
@@ -199,13 +200,6 @@ class LearnerTrainable(tune.Trainable):
         state, header = checkpoint.load(Storage(str(checkpoint_dir)), LAST)
         self._restore(state, header)
         self._repeat = False
-
-
-def _nothing_for_ray() -> Any:
-    """What `save` returns where Ray Tune is to keep no state of a trial."""
-    from ray.train._internal.session import _TrainingResult
-
-    return _TrainingResult(checkpoint=None, metrics={})
 
 
 class _Member(LearnerTrainable):
@@ -277,7 +271,7 @@ class PackTrainable(tune.Trainable):
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Gives Ray nothing to keep: each member's state is in its folder already."""
-        return _nothing_for_ray()
+        return empty_checkpoint()
 
     def _going(self) -> list[_Member]:
         return [member for member in self._members if not member.done and member._failure is None]

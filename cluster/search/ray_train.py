@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from raysweep.cluster.machines.capacity import trial_places
+from raysweep.cluster.machines.capacity import num_trial_slots
 from raysweep.cluster.machines.session import RETRIES, beside_driver
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.options import RunOptions
@@ -100,7 +100,7 @@ class WorkerGroup:
     def _require_slots(self, ray: Any) -> None:
         """Refuses workers that will never run at the same time: Ray would wait for ever."""
         request = self._request
-        slots = trial_places(ray, request.cpus, request.gpus)
+        slots = num_trial_slots(ray, request.cpus, request.gpus)
         if self._num_workers > slots:
             raise UserError(
                 f"--workers {self._num_workers} with {request.cpus:g} CPU and {request.gpus:g} GPU "

@@ -10,7 +10,7 @@ from typing import Any
 
 from ray import tune
 
-from raysweep.cluster.machines.capacity import trial_places
+from raysweep.cluster.machines.capacity import num_trial_slots
 from raysweep.cluster.machines.session import RETRIES
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.options import RunOptions
@@ -30,6 +30,7 @@ from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback
 from raysweep.cluster.search.warm_start import WarmStart
 from raysweep.core.storage import Storage
 from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import num_parameters
 from raysweep.trainables.pack import pack_key
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
 
@@ -158,7 +159,7 @@ def _proposer(
     def cost(fields: dict[str, Any]) -> float:
         config = request.config(fields)
         passes = config.stop_after or config.epochs
-        return float(request.learner.num_parameters(config, dataset.arrays) * passes)
+        return float(num_parameters(request.learner, config, dataset.arrays) * passes)
 
     return longest_first(proposer, request.complete, cost, request.num_samples)
 
@@ -179,7 +180,7 @@ def concurrency(
     """
     if max_concurrent is not None:
         return max_concurrent
-    slots = trial_places(ray, request.cpus, request.gpus)
+    slots = num_trial_slots(ray, request.cpus, request.gpus)
     return slots if packs else slots + min(slots, 4)
 
 

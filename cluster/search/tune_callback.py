@@ -14,6 +14,12 @@ from raysweep.cluster.runs.ledger import RUNNING, STOPPED, TrialRecord
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
 from raysweep.cluster.search.recorder import RunRecorder
+from raysweep.core.ray_private import (
+    clear_statistics,
+    forgive_failure,
+    node_was_lost,
+    num_failures,
+)
 from raysweep.trainables.trial_files import INDEX, member_configs, member_reports
 
 __all__ = ["DeadlineStopper", "TuneCallback"]
@@ -85,13 +91,12 @@ class TuneCallback(Callback):
             if not self._deadline.expired:
                 self._recorder.end(record, STOPPED)
         # Ray keeps windows of every metric of every trial; the ledger has all that is needed.
-        for statistics in ("metric_analysis", "metric_n_steps"):
-            getattr(trial.run_metadata, statistics, {}).clear()
+        clear_statistics(trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Takes the loss of a node off the trial's count: a trial may lose any number of them."""
-        if _node_was_lost(trial):
-            trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
+        if node_was_lost(trial):
+            forgive_failure(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Writes down trials whose process died too often, and what Ray reported each time.
@@ -102,10 +107,10 @@ class TuneCallback(Callback):
         message = ""
         with contextlib.suppress(OSError, TypeError):  # none, or not written by Ray
             message = Path(trial.error_file).read_text()
-        counted = not _node_was_lost(trial)
+        counted = not node_was_lost(trial)
         for record in self._records(trial):
             self._deaths[record.index] += counted
-            deaths = max(self._deaths[record.index], trial.run_metadata.num_failures)
+            deaths = max(self._deaths[record.index], num_failures(trial))
             if deaths <= RETRIES and record.status == RUNNING:
                 self._searcher.again(record)
             else:
@@ -122,20 +127,3 @@ class TuneCallback(Callback):
     def _records(self, trial: Any) -> list[TrialRecord]:
         records = self._searcher.ledger.trials
         return [records[int(config[INDEX])] for config in member_configs(trial.config)]
-
-
-def _node_was_lost(trial: Any) -> bool:
-    """Whether the trial's last process went with its node, and did not end by itself.
-
-    Ray says so when the node is known to be dead, and of a node that has only just fallen silent
-    that its actors cannot be reached.
-    """
-    from ray import cloudpickle
-    from ray.exceptions import ActorUnavailableError
-
-    try:
-        # In the driver's own folder, written by this process a moment ago.
-        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    except (OSError, TypeError):  # an error of Ray Tune's own has none
-        return False
-    return isinstance(error, ActorUnavailableError) or "node has died" in str(error)

@@ -23,6 +23,7 @@ import pyarrow as pa
 import torch
 
 from raysweep.core.errors import UserError
+from raysweep.core.ray_private import execution_callback
 from raysweep.data.features.backbone_stage import BackboneStage, PartDone
 from raysweep.data.features.backbones import Backbone
 from raysweep.data.features.decode_stage import decode_part
@@ -139,9 +140,10 @@ class _NodeLostError(Exception):
 def _watch_nodes() -> Any:
     """A callback of Ray Data, as a class, that raises `_NodeLostError` when a node died."""
     import ray
-    from ray.data._internal.execution.execution_callback import ExecutionCallback
 
-    class NodeWatch(ExecutionCallback):
+    base: Any = execution_callback()
+
+    class NodeWatch(base):
         def before_execution_starts(self, executor: Any) -> None:
             self._nodes, self._looked = self._alive(), time.monotonic()
 

@@ -109,11 +109,11 @@ class Cluster:
 
 
 def finish(process: subprocess.Popen[bytes], log: Path, timeout: float = 150) -> str:
-    """Waits for a command to succeed; returns what it said."""
+    """Waits for a command to succeed; returns its output."""
     code = process.wait(timeout=timeout)
-    said = log.read_text()
-    assert code == 0, said[-4000:]
-    return said
+    output = log.read_text()
+    assert code == 0, output[-4000:]
+    return output
 
 
 def table(folder: Path) -> pd.DataFrame:

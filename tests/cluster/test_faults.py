@@ -22,8 +22,8 @@ def events(run: Path, kind: str) -> list[dict[str, object]]:
     """The ledger's lines of one kind, of those that are whole."""
     ledger = run / "ledger.jsonl"
     lines = ledger.read_text().splitlines(keepends=True) if ledger.exists() else []
-    found = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [event for event in found if event["event"] == kind]
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [event for event in records if event["event"] == kind]
 
 
 def assert_nothing_twice(run: Path) -> None:
@@ -118,8 +118,8 @@ def _train_in_parallel(cluster: Cluster, features: Path, tmp_path: Path) -> None
     assert len(events(run, "result")) < 20, "the fault hit the middle of the training"
     cluster.start()
     finish(process, log)
-    found = [e["result"] for e in events(run, "result")]
-    strip = [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in found]  # type: ignore[union-attr]
+    results = [e["result"] for e in events(run, "result")]
+    strip = [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in results]  # type: ignore[union-attr]
     assert strip == [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in expected]  # type: ignore[union-attr]
 
 

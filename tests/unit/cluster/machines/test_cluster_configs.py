@@ -23,12 +23,15 @@ def load(path: Path) -> dict[str, Any]:
 
 def test_all_of_them_are_here() -> None:
     """Otherwise the tests below could look at nothing."""
-    found = {str(p.relative_to(ROOT)) for p in (*LAUNCHER, *KUBERAY)}
+    manifests = {str(p.relative_to(ROOT)) for p in (*LAUNCHER, *KUBERAY)}
     shipped = {"ray_config.yaml", "cluster/gcp/ray_config.yaml", "cluster/onprem/ray_config.yaml"}
-    assert found == shipped | {"cluster/kuberay/raycluster.yaml", "cluster/kuberay/rayjob.yaml"}
+    assert manifests == shipped | {
+        "cluster/kuberay/raycluster.yaml",
+        "cluster/kuberay/rayjob.yaml",
+    }
     others = {*ROOT.glob("cluster/**/*.yaml"), *ROOT.glob("*.yaml")}
     hidden = {p for p in others if p.name.startswith(".")}
-    assert {str(p.relative_to(ROOT)) for p in others - hidden} == found
+    assert {str(p.relative_to(ROOT)) for p in others - hidden} == manifests
 
 
 @pytest.mark.parametrize("path", LAUNCHER, ids=lambda p: p.parent.name)
