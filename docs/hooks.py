@@ -1,7 +1,7 @@
 """Hooks of MkDocs: pages of the site that lie outside docs/, and links to and from them.
 
-README.md is the front page. Links are written as GitHub reads them, from file to file, so those that
-leave docs/ are turned into links between pages here; MkDocs then checks all of them.
+README.md is the front page. Links are written as GitHub reads them, from file to file. Those that
+leave docs/ are turned into links between pages here, so that MkDocs checks all of them.
 """
 
 from __future__ import annotations
