@@ -221,8 +221,8 @@ def _make(
         stack.enter_context(contextlib.redirect_stdout(_Brief()))
         with _quiet_ray():
             ray = stack.enter_context(ray_session(address, num_cpus=cpus, num_gpus=gpus))
-        for worry in check_cluster(ray, job.storage.uri):
-            line.say(worry)
+        for warning in check_cluster(ray, job.storage.uri):
+            line.say(warning)
         line.say("reading the first images …")
         make_features(job, backbone, gpus, on_done)
 

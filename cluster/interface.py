@@ -169,7 +169,7 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from raysweep.cluster.models import ratings as ask
+    from raysweep.cluster.models import ratings
     from raysweep.cluster.models.image_inputs import find_images
     from raysweep.cluster.models.images import classify_images
     from raysweep.cluster.models.text_inputs import read_texts
@@ -178,20 +178,20 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     from raysweep.trainables.ratings.learner import RatingsLearner
     from raysweep.trainables.texts.sentiment import Sentiment
 
-    asked, learner = list(inputs), run.saved.request.learner
-    if not asked:
+    given, learner = list(inputs), run.saved.request.learner
+    if not given:
         raise UserError("nothing to predict: the inputs are empty")
     if issubclass(learner, RatingsLearner):
-        if any(isinstance(pair, str) or len(pair) != 2 for pair in asked):
+        if any(isinstance(pair, str) or len(pair) != 2 for pair in given):
             raise UserError(
                 "a ratings model is asked with pairs (user, item), such as ('196', '242')"
             )
-        return pd.DataFrame([ask.predict(run.saved, str(u), str(i)) for u, i in asked])
+        return pd.DataFrame([ratings.predict(run.saved, str(u), str(i)) for u, i in given])
     if issubclass(learner, Sentiment):
-        texts = classify(run.saved, read_texts(asked), top=0)
+        texts = classify(run.saved, read_texts(given), top=0)
         return pd.DataFrame([_class_row(a.text, a.predicted, a.probabilities) for a in texts])
     if issubclass(learner, ImageHead):
-        images = classify_images(run.saved, find_images(tuple(map(str, asked))))
+        images = classify_images(run.saved, find_images(tuple(map(str, given))))
         rows = [{**_class_row(a.source, a.predicted, a.probabilities), "reason": a.reason}
                 for a in images]  # fmt: skip
         return pd.DataFrame(rows)
@@ -304,7 +304,7 @@ class Run:
         from raysweep.cluster.runs.options import RunOptions
         from raysweep.cluster.search.confirm import confirm_run
 
-        found = confirm_run(
+        confirmation = confirm_run(
             self.saved,
             top=top,
             num_seeds=num_seeds,
@@ -313,7 +313,7 @@ class Run:
         )
         rows = [
             {"configuration": row["label"], "seed": seed, "metric": name, "value": value}
-            for row in found.rows
+            for row in confirmation.rows
             for name, figure in row.items()
             if isinstance(figure, dict) and "values" in figure
             for seed, value in zip(row["seeds"], figure["values"], strict=True)

@@ -92,17 +92,17 @@ def reproduce(
         on_outcome: called after each recipe.
         quiet: no progress lines.
     """
-    found: list[tuple[Reference, Outcome]] = []
+    outcomes: list[tuple[Reference, Outcome]] = []
     with ray_session(address):
         for reference in references:
             for recipe in reference.recipes:
                 if quick and recipe.quick is None:
                     continue
                 outcome = _outcome(reference, recipe, folder, num_seeds, quick, quiet)
-                found.append((reference, outcome))
+                outcomes.append((reference, outcome))
                 on_outcome(reference, outcome)
-                _write(folder, found)
-    return found
+                _write(folder, outcomes)
+    return outcomes
 
 
 def _outcome(
@@ -252,16 +252,16 @@ def _processor() -> str:
     return lines[0].partition(":")[2].strip() if lines else platform.processor() or "unknown"
 
 
-def _write(folder: Storage, found: Sequence[tuple[Reference, Outcome]]) -> None:
+def _write(folder: Storage, outcomes: Sequence[tuple[Reference, Outcome]]) -> None:
     record = {
         "command": " ".join(["raysweep", *sys.argv[1:]]),
         "hardware": hardware(),
         "results": [
-            {"published": r.value, "measured_on": r.measured_on, **asdict(o)} for r, o in found
+            {"published": r.value, "measured_on": r.measured_on, **asdict(o)} for r, o in outcomes
         ],
     }
     folder.write(RESULTS, json.dumps(record, indent=1))
-    folder.write("reproduce.md", table_markdown(found))
+    folder.write("reproduce.md", table_markdown(outcomes))
 
 
 def figure(outcome: Outcome) -> str:
@@ -279,7 +279,7 @@ def published(reference: Reference) -> str:
     return f"{100 * reference.value:.2f}%" if accuracy else f"{reference.value:g}"
 
 
-def table_markdown(found: Sequence[tuple[Reference, Outcome]]) -> str:
+def table_markdown(outcomes: Sequence[tuple[Reference, Outcome]]) -> str:
     """The outcomes as a Markdown table, with the machine and what is missing below."""
     machine = hardware()
     lines = [
@@ -287,7 +287,7 @@ def table_markdown(found: Sequence[tuple[Reference, Outcome]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     notes: dict[str, list[str]] = {}
-    for reference, outcome in found:
+    for reference, outcome in outcomes:
         how = outcome.recipe + (f", shortened: {outcome.shortened}" if outcome.shortened else "")
         seconds = f"{outcome.seconds:.0f}" if outcome.mean is not None else "–"
         lines.append(

@@ -58,11 +58,11 @@ def diff(
     from raysweep.cluster.runs.listing import run_differences
     from raysweep.cluster.runs.saved_run import open_run
 
-    found = run_differences(open_run(first, storage), open_run(second, storage))
+    differences = run_differences(open_run(first, storage), open_run(second, storage))
     if json:
-        print(json_module.dumps(found))
+        print(json_module.dumps(differences))
         return
-    for kind, lines in found.items():
+    for kind, lines in differences.items():
         print(f"{kind}: the same" if not lines else f"{kind}:")
         for line in lines:
             print(f"  {line}")

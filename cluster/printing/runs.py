@@ -53,10 +53,10 @@ def print_run(run: SavedRun) -> None:
     from rich.console import Console
 
     console, summary = Console(soft_wrap=True, highlight=False), run_summary(run)
-    asked = f" of {summary['num_samples']}" if summary["num_samples"] else ""
+    of_all = f" of {summary['num_samples']}" if summary["num_samples"] else ""
     lines = {
         "run": summary["run"],
-        "state": f"{summary['state']}, {summary['num_trials']}{asked} trials",
+        "state": f"{summary['state']}, {summary['num_trials']}{of_all} trials",
         "data": summary["data_description"],
         "command": summary["command"],
         "started": summary["created"],

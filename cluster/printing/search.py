@@ -82,8 +82,8 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     effects = search_effects(result.ledger, summary["searched"]) if answered else []
     pictures = _draw(request, result, effects) if answered else []
     if as_json:
-        found = [effect_record(effect, request.metric) for effect in effects]
-        print(json.dumps({**summary, "effects": found, "pictures": pictures}, default=str))
+        records = [effect_record(effect, request.metric) for effect in effects]
+        print(json.dumps({**summary, "effects": records, "pictures": pictures}, default=str))
         return
     from rich.console import Console
 
@@ -198,13 +198,13 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
 
 def _explain(run: SavedRun) -> list[str]:
     """A picture of what a family's best model learned: for recommenders, of the factors."""
-    from raysweep.cluster.models import ratings as ask
+    from raysweep.cluster.models.ratings import draw_factors
     from raysweep.trainables.ratings.learner import RatingsLearner
 
     # A model may be too small for a picture (two factors have no third component): not an error.
     with contextlib.suppress(UserError):
         if issubclass(run.request.learner, RatingsLearner):
-            return [ask.draw_factors(run).rpartition("/")[2]]
+            return [draw_factors(run).rpartition("/")[2]]
     return []
 
 
