@@ -237,7 +237,7 @@ class Storage:
             # A small file is one request, not the three of a large one in parts.
             uri += f"{'&' if '?' in uri else '?'}allow_delayed_open=true"
         try:
-            # Looks up the bucket's region. Here a mistake is likelier than a short failure of the store.
+            # Looks up the bucket's region. A mistake is likelier here than a short failure.
             store, prefix = self._patiently(lambda: fs.FileSystem.from_uri(uri), at_most=10)
         except (ArrowInvalid, ValueError, OSError) as error:
             reason = str(error).splitlines()[0]
