@@ -173,7 +173,7 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     from raysweep.cluster.models.image_inputs import find_images
     from raysweep.cluster.models.images import classify_images
     from raysweep.cluster.models.text_inputs import read_texts
-    from raysweep.cluster.models.texts import classify
+    from raysweep.cluster.models.texts import classify_texts
     from raysweep.trainables.images.image_head import ImageHead
     from raysweep.trainables.ratings.learner import RatingsLearner
     from raysweep.trainables.texts.sentiment import Sentiment
@@ -188,7 +188,7 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
             )
         return pd.DataFrame([ratings.predict(run.saved, str(u), str(i)) for u, i in given])
     if issubclass(learner, Sentiment):
-        texts = classify(run.saved, read_texts(given), top=0)
+        texts = classify_texts(run.saved, read_texts(given), top=0)
         return pd.DataFrame([_class_row(a.text, a.predicted, a.probabilities) for a in texts])
     if issubclass(learner, ImageHead):
         images = classify_images(run.saved, find_images(tuple(map(str, given))))

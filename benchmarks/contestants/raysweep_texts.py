@@ -49,8 +49,12 @@ def main() -> None:
     watch = (task["target"], folder / "run" / "ledger.jsonl")
     threading.Thread(target=_interrupt_at, args=watch, daemon=True).start()
     result = run_search(request, Storage(folder / "run"), RunOptions(quiet=True))
-    found = [epoch["val_accuracy"] for trial in result.ledger for epoch in trial.history]
-    print(json.dumps({"val_accuracy": max(found), "num_epochs": len(found), "reached_s": reached}))
+    accuracies = [epoch["val_accuracy"] for trial in result.ledger for epoch in trial.history]
+    print(
+        json.dumps(
+            {"val_accuracy": max(accuracies), "num_epochs": len(accuracies), "reached_s": reached}
+        )
+    )
 
 
 if __name__ == "__main__":

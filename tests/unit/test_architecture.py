@@ -139,6 +139,6 @@ def test_numbers_on_the_page_are_those_of_the_code() -> None:
     from raysweep.analysis.effects import estimate
     from raysweep.cluster.machines.session import RETRIES
 
-    assert f"From {estimate.MIN_TRIALS} trials\non; of more than {estimate._MOST_TRIALS}" in PAGE
+    assert f"From {estimate.MIN_TRIALS} trials\non; of more than {estimate._MAX_TRIALS}" in PAGE
     assert RETRIES == 3
     assert "restarted by Ray up to three times" in PAGE

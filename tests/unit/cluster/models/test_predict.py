@@ -16,7 +16,7 @@ import torch
 
 from raysweep.cluster import cli
 from raysweep.cluster.models.text_inputs import GivenText, read_texts
-from raysweep.cluster.models.texts import classify
+from raysweep.cluster.models.texts import classify_texts
 from raysweep.cluster.printing.texts import percent
 from raysweep.core.errors import UserError
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
@@ -86,7 +86,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def one(run: Any, text: str, top: int = 8) -> Any:
-    return classify(run, [GivenText("text 1", text)], top)[0]
+    return classify_texts(run, [GivenText("text 1", text)], top)[0]
 
 
 @pytest.mark.parametrize(("word", "label"), [("lovely", "good"), ("dreadful", "bad")])
@@ -269,7 +269,7 @@ def test_a_run_of_ratings_takes_users_and_items(ratings_csv: Path, ask: Ask) -> 
 def test_a_run_that_writes_cannot_be_asked(text_file: Path, ask: Ask) -> None:
     code, _, errors = ask(saved(CharRNN, text_file, {}, {"hidden_size": 8}), "the cat")
     assert code == 2
-    assert "a run of char_rnn, which `predict` cannot ask" in errors
+    assert "a run of char_rnn, which predicts nothing" in errors
 
 
 def test_a_text_where_the_run_belongs(
