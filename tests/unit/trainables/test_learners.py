@@ -40,11 +40,6 @@ SMALL: dict[str, dict[str, Any]] = {
 BOUNDED = {"char_rnn", "word_vectors"}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def build(learner_class: Class, dataset: Dataset, **fields: Any) -> Learner[Any]:
     small = SMALL.get(learner_class.name, {})
     values = {"epochs": 4, "batch_size": 64, "learning_rate": 0.01, **small, **fields}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,6 @@ import pytest
 import torch
 from PIL import Image
 
-from raysweep.cluster import cli
 from raysweep.cluster.runs import projector as embeddings
 from raysweep.cluster.runs.projector import best_embedding, publish_embeddings
 from raysweep.core.errors import UserError
@@ -23,6 +21,7 @@ from raysweep.data.words.word_vectors import WordVectors
 from raysweep.trainables import LEARNERS, get_learner
 from raysweep.trainables.embedding import Embedding
 from raysweep.trainables.learner import Dataset, Learner
+from tests.helpers import fake_run, train
 
 # What each family offers, its main embedding first.
 OFFERED = {
@@ -36,28 +35,14 @@ OFFERED = {
 CONFIG = "best/projector_config.pbtxt"
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def trained(name: str, path: Path, data: dict[str, Any] | None = None, **fields: Any) -> Any:
-    learner_class = get_learner(name)
-    values = {"dataset": str(path), **(data or {})}
-    dataset = learner_class.load_data(learner_class.data_class.create(values))
-    config = learner_class.config_class.create({"epochs": 1, **fields})
-    return learner_class(config, dataset.arrays), dataset
+    return train(get_learner(name), path, data, {"epochs": 1, **fields})
 
 
 def saved(model: Learner[Any], dataset: Dataset, folder: Path) -> Any:
-    """What the module asks of a run, without a search."""
-    return SimpleNamespace(
-        storage=Storage(folder),
-        request=SimpleNamespace(learner=type(model)),
-        ledger=SimpleNamespace(ranked=lambda: ["a trial"]),
-        dataset=dataset,
-        best_model=lambda: model,
-    )
+    """A run whose one trial has this model."""
+    ledger = SimpleNamespace(ranked=lambda: ["a trial"])
+    return fake_run(model, dataset, storage=Storage(folder), ledger=ledger)
 
 
 @pytest.fixture
@@ -241,28 +226,25 @@ def test_which_embedding_is_asked(films: Any) -> None:
 
 
 def test_films_are_asked_by_title(
-    films: Any, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+    films: Any,
+    tmp_path: Path,
+    monkeypatch: Any,
+    run_command: Callable[..., tuple[int, str, str]],
 ) -> None:
     monkeypatch.setattr("raysweep.cluster.runs.saved_run.open_run", lambda run, root: films)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["raysweep", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return int(stop.value.code or 0), *capsys.readouterr()
-
-    code, output, _ = run("neighbours", "Film 3 (1956)", "--run", "films", "--top", "2")
+    code, output, _ = run_command("neighbours", "Film 3 (1956)", "--run", "films", "--top", "2")
     assert code == 0
     assert output.count("Film ") == 2
-    code, _, errors = run("neighbours", "film 3", "--run", "films")
+    code, _, errors = run_command("neighbours", "film 3", "--run", "films")
     assert code == 2
     assert "did you mean 'Film 3 (1956)'" in errors
     picture = tmp_path / "films.png"
-    code, output, _ = run("plot", "--run", "films", "--method", "pca", "--out", str(picture))
+    options = ["--run", "films", "--method", "pca", "--out", str(picture)]
+    code, output, _ = run_command("plot", *options)
     assert code == 0
     assert ": 25 items, " in output
     assert picture.read_bytes().startswith(b"\x89PNG")
-    code, _, errors = run("plot", "--embedding", "users")
+    code, _, errors = run_command("plot", "--embedding", "users")
     assert code == 2
     assert "name the run with --run" in errors
 
