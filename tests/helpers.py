@@ -16,8 +16,8 @@ from PIL import Image
 
 __all__ = [
     "fake_run",
+    "read_table",
     "start_raysweep",
-    "table",
     "train",
     "without_times",
     "write_noise_images",
@@ -89,7 +89,7 @@ def start_raysweep(*arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def table(folder: Path) -> pd.DataFrame:
+def read_table(folder: Path) -> pd.DataFrame:
     """A run's table without what depends on the clock."""
     return pd.read_parquet(folder / "trials.parquet").drop(columns="time_total_s")
 

@@ -29,11 +29,11 @@ def store(hosts: Hosts) -> Iterator[FaultyStore]:
 @pytest.fixture
 def where(store: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> str:
     """Variables that say where the store is, for a shell; they are set here, too, with the keys."""
-    found = {"AWS_ENDPOINT_URL": store.url, "AWS_DEFAULT_REGION": "us-east-1"}
+    address = {"AWS_ENDPOINT_URL": store.url, "AWS_DEFAULT_REGION": "us-east-1"}
     keys = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": SECRET}
-    for name, value in {**found, **keys}.items():
+    for name, value in {**address, **keys}.items():
         monkeypatch.setenv(name, value)
-    return " ".join(f"{name}={value}" for name, value in found.items())
+    return " ".join(f"{name}={value}" for name, value in address.items())
 
 
 def _events(run: Storage) -> list[dict[str, object]]:
@@ -77,11 +77,11 @@ def test_a_store_that_fails_now_and_then_and_one_that_stays_down(
         assert process.wait(timeout=120) == 2, log.read_text()
     finally:
         store.mode = "well"
-    said = log.read_text()
-    assert "cannot be written any more" in said
-    assert "run the same command" in said
-    assert "Traceback" not in said
-    assert SECRET not in said
+    errors = log.read_text()
+    assert "cannot be written any more" in errors
+    assert "run the same command" in errors
+    assert "Traceback" not in errors
+    assert SECRET not in errors
     before = [e for e in _events(run) if e["event"] == "end"]
     assert len(before) < 12
     store.mode, store.faults = "errors", 0

@@ -21,6 +21,7 @@ from raysweep.core.storage import Storage
 from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.backbone_head import Rows as RowsLayer
+from tests.helpers import without_times
 
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(300)]
 
@@ -137,11 +138,10 @@ def test_a_killed_worker_costs_no_epoch_and_changes_nothing(features: Path, tmp_
 
     thread = threading.Thread(target=kill)
     thread.start()
-    found = history(run_data_parallel(request, Storage(tmp_path / "storm"), 2, quiet=True))
+    stormy = history(run_data_parallel(request, Storage(tmp_path / "storm"), 2, quiet=True))
     thread.join()
     assert killed
-    strip = [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in found]
-    assert strip == [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in expected]
+    assert without_times(stormy) == without_times(expected)
 
 
 def test_a_family_that_cannot_share_batches_is_refused(tmp_path: Path, ratings_csv: Path) -> None:

@@ -81,5 +81,5 @@ def test_a_trial_given_up_at_its_first_death_is_suggested_again(tmp_path: Path) 
     assert (record.status, len(again)) == (RUNNING, 8)
     callback.on_trial_error(0, [], trial)
     assert (record.status, record.error) == (FAILED, "Worker unexpectedly exits.")
-    said = (tmp_path / "run" / "trials" / "00000" / "error.txt").read_text()
-    assert said == "Failure # 1\nWorker unexpectedly exits.\n"
+    message = (tmp_path / "run" / "trials" / "00000" / "error.txt").read_text()
+    assert message == "Failure # 1\nWorker unexpectedly exits.\n"
