@@ -106,11 +106,11 @@ class Cluster:
 
 
 def finish(process: subprocess.Popen[bytes], log: Path, timeout: float = 150) -> str:
-    """Waits for a command to succeed; returns what it printed."""
+    """Waits for a command to succeed; returns its output."""
     code = process.wait(timeout=timeout)
-    printed = log.read_text()
-    assert code == 0, printed[-4000:]
-    return printed
+    output = log.read_text()
+    assert code == 0, output[-4000:]
+    return output
 
 
 def raysweep(*arguments: str, timeout: float = 240) -> None:

@@ -21,8 +21,8 @@ def events(run: Path, kind: str) -> list[dict[str, object]]:
     """The ledger's lines of one kind, of those that are whole."""
     ledger = run / "ledger.jsonl"
     lines = ledger.read_text().splitlines(keepends=True) if ledger.exists() else []
-    whole = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [event for event in whole if event["event"] == kind]
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [event for event in records if event["event"] == kind]
 
 
 def assert_nothing_twice(run: Path) -> None:

@@ -77,11 +77,11 @@ def test_a_store_that_fails_now_and_then_and_one_that_stays_down(
         assert process.wait(timeout=120) == 2, log.read_text()
     finally:
         store.mode = "well"
-    errors = log.read_text()
-    assert "cannot be written any more" in errors
-    assert "run the same command" in errors
-    assert "Traceback" not in errors
-    assert SECRET not in errors
+    message = log.read_text()
+    assert "cannot be written any more" in message
+    assert "run the same command" in message
+    assert "Traceback" not in message
+    assert SECRET not in message
     before = [e for e in _events(run) if e["event"] == "end"]
     assert len(before) < 12
     store.mode, store.faults = "errors", 0
