@@ -22,6 +22,7 @@ from raysweep.data.features.shard_index import Shard, ShardIndex
 from raysweep.data.features.shards import Rows, write_shard
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.backbone_head import Rows as RowsLayer
+from tests.helpers import without_times
 
 TWO = RunOptions(workers=2, quiet=True)
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(300)]
@@ -139,11 +140,10 @@ def test_a_killed_worker_costs_no_epoch_and_changes_nothing(features: Path, tmp_
 
     thread = threading.Thread(target=kill)
     thread.start()
-    found = history(run_search(request, Storage(tmp_path / "storm"), TWO))
+    stormy = history(run_search(request, Storage(tmp_path / "storm"), TWO))
     thread.join()
     assert killed
-    strip = [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in found]
-    assert strip == [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in expected]
+    assert without_times(stormy) == without_times(expected)
 
 
 def test_a_family_that_cannot_share_batches_is_refused(tmp_path: Path, ratings_csv: Path) -> None:

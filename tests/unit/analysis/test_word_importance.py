@@ -23,11 +23,6 @@ ARCHITECTURES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def trained(dataset: Dataset, **fields: Any) -> Sentiment:
     values = {"precision": "float32", "learning_rate": 0.01, "hidden_size": 8, "epochs": 2}
     learner = Sentiment(SentimentConfig.create({**values, **fields}), dataset.arrays)

@@ -27,7 +27,6 @@ def dataset(path: Path, **fields: Any) -> Dataset:
 
 
 def build(data: Dataset, **fields: Any) -> CharRNN:
-    torch.set_num_threads(1)
     small = {"hidden_size": 12, "embedding_size": 6, "sequence_length": 10, "batch_size": 7}
     none = {"output_dropout": 0.0, "layer_dropout": 0.0}
     return CharRNN(CharRNNConfig.create({**small, **none, **fields}), data.arrays)

@@ -29,11 +29,6 @@ def dataset(features_folder: Path) -> Dataset:
     return ImageHead.load_data(ImageHead.data_class.create({"dataset": str(features_folder)}))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def build(dataset: Dataset, **fields: Any) -> ImageHead:
     values = {"epochs": 3, "batch_size": 32, "hidden_sizes": "16", **fields}
     return ImageHead(ImageHeadConfig.create(values), dataset.arrays)

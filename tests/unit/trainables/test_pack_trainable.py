@@ -70,7 +70,6 @@ class Run:
 @pytest.fixture
 def start(tmp_path: Path, ratings_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(ray_trainable, "DEFAULT_STORAGE_PATH", str(tmp_path / "ray"))
-    torch.set_num_threads(1)
     return lambda name: Run(tmp_path / name, ratings_dataset.arrays)
 
 

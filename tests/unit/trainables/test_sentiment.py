@@ -23,11 +23,6 @@ NO_DROPOUT = dict.fromkeys(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def build(dataset: Dataset, arrays: Mapping[str, Any] | None = None, **fields: Any) -> Sentiment:
     values = {"precision": "float32", "learning_rate": 0.01, "hidden_size": 16, **fields}
     return Sentiment(SentimentConfig.create(values), {**dataset.arrays, **(arrays or {})})

@@ -24,7 +24,6 @@ def text(text_file: Path) -> Dataset:
 
 
 def build(data: Dataset, **fields: Any) -> WordVectorsLearner:
-    torch.set_num_threads(1)
     small = {"embedding_size": 6, "hidden_size": 8, "window": 5, "batch_size": 100}
     return WordVectorsLearner(WordVectorsConfig.create({**small, **fields}), data.arrays)
 

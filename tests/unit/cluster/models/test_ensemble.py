@@ -30,7 +30,6 @@ from raysweep.trainables.trial_files import BEST, trial_folder
 @pytest.fixture
 def run(features_folder: Path, tmp_path: Path) -> SavedRun:
     """Three trained heads, written as a search writes them."""
-    torch.set_num_threads(1)
     data = {"dataset": str(features_folder)}
     request = SearchRequest(task="image_head", data=data, metric="val_accuracy")
     dataset = ImageHead.load_data(ImageHead.data_class.create(data))

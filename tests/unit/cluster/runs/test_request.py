@@ -140,8 +140,8 @@ def test_the_number_of_trials_is_no_part_of_the_identity() -> None:
 
 def test_a_default_said_aloud_is_the_same_request() -> None:
     default = get_learner(TASK).config_class().epochs
-    said = request(settings={"epochs": str(default)}, metric="val_rmse").checked()
-    assert said.default_name() == request().checked().default_name()
+    explicit = request(settings={"epochs": str(default)}, metric="val_rmse").checked()
+    assert explicit.default_name() == request().checked().default_name()
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ Curves = list[list[float]]
 def curves(num: int, seed: int, digits: int = 6) -> Curves:
     """Falling validation errors with noise; a curve may end early, which is a failure there."""
     rng = np.random.default_rng(seed)
-    found = []
+    table = []
     for _ in range(num):
         level, fall = rng.uniform(0.5, 2.0), rng.uniform(0.1, 1.0)
         length = MAX_T if rng.random() < 0.9 else int(rng.integers(0, MAX_T))
         steps = np.arange(1, length + 1)
         values = level + fall / steps + rng.normal(size=length) * 0.1
-        found.append([round(float(v), digits) for v in values])
-    return found
+        table.append([round(float(v), digits) for v in values])
+    return table
 
 
 def reference(table: Curves, levels: list[int], factor: float, mode: str) -> dict[int, int]:

@@ -67,7 +67,7 @@ class FakeTrial:
 
 
 class FakeController:
-    """As much of Ray Tune's controller as the scheduler uses, with W places."""
+    """As much of Ray Tune's controller as the scheduler uses, with W slots."""
 
     def __init__(self, scheduler: TrialScheduler, table: Curves, workers: int, seed: int) -> None:
         self.scheduler, self.table, self.workers = scheduler, table, workers
