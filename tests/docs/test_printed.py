@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -35,8 +35,8 @@ def _problem(text: str) -> str:
 
 
 def _problem_of_raysweep(words: list[str]) -> str:
-    command: click.Command = typer.main.get_command(app)
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
         name, *words = words
         if re.fullmatch(r"[A-Z…]+", name):  # stands for any of them
             return ""
