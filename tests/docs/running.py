@@ -57,6 +57,11 @@ _FAMILIES = {
     "pseudo-label": ("image_head",),
 }
 _PREPARED = {"sentiment": "dropout", "char_rnn": "writer", "image_head": "heads"}
+_BUDGETS = {
+    "tune": {"--num-samples": "2", "--epochs": "1", "--max-concurrent": "1"},
+    "train": {"--epochs": "1", "--workers": "2"},
+    "confirm": {"--num-seeds": "2"},
+}
 _IMAGE = re.compile(r"\.(jpe?g|png)$|^(holidays|photos)\b")
 
 
@@ -189,14 +194,14 @@ def _tasks(words: list[str]) -> tuple[str, ...]:
 
 
 def shrunk(words: list[str]) -> list[str]:
-    """A command's arguments with two trials, one epoch and two seeds."""
-    budgets = {"tune": {"--num-samples": "2", "--epochs": "1"}, "train": {"--epochs": "1"}}
-    budgets["confirm"] = {"--num-seeds": "2"}
-    options = dict(budgets.get(words[0], {}))
+    """A command's arguments with a small budget; two processes are as many as there are cores."""
+    options = dict(_BUDGETS.get(words[0], {}))
     words = [re.sub(r"^epochs=\d+$", "epochs=1", word) for word in words]
     if "epochs=1" in words:
         options.pop("--epochs", None)
     for option, value in options.items():
+        if option == "--workers" and option not in words:
+            continue
         if option in words:
             words[words.index(option) + 1] = value
         else:
@@ -210,7 +215,8 @@ def _shrink_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     def small(function: Callable[..., Any], **budget: int) -> Callable[..., Any]:
         return lambda *args, **options: function(*args, **{**options, **budget})
 
-    monkeypatch.setattr(raysweep, "tune", small(raysweep.tune, num_samples=2, epochs=1))
+    budget = {"num_samples": 2, "epochs": 1, "max_concurrent": 1}
+    monkeypatch.setattr(raysweep, "tune", small(raysweep.tune, **budget))
     monkeypatch.setattr(raysweep.Run, "confirm", small(raysweep.Run.confirm, num_seeds=2))
     if hasattr(raysweep, "train"):
         monkeypatch.setattr(raysweep, "train", small(raysweep.train, epochs=1))

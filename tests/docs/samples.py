@@ -19,43 +19,16 @@ _TOPICS = {
     "pos": ["wonderful", "fine", "good", "great", "superb"],
     "neg": ["boring", "terrible", "dull", "weak", "bad"],
 }
+# fmt: off
 _COMMON = [
-    "the",
-    "a",
-    "of",
-    "to",
-    "is",
-    "in",
-    "it",
-    "film",
-    "movie",
-    "story",
-    "last",
-    "half",
-    "hour",
-    "if",
-    "only",
-    "were",
-    "not",
-    "so",
-    "and",
-    "was",
+    "the", "a", "of", "to", "is", "in", "it", "film", "movie", "story", "last", "half", "hour",
+    "if", "only", "were", "not", "so", "and", "was",
 ]
 _GLOVE = [
-    "man",
-    "king",
-    "woman",
-    "queen",
-    "spain",
-    "madrid",
-    "italy",
-    "rome",
-    "france",
-    "paris",
-    "germany",
-    "berlin",
-    "walking",
+    "man", "king", "woman", "queen", "spain", "madrid", "italy", "rome", "france", "paris",
+    "germany", "berlin",
 ]
+# fmt: on
 _FILMS = {"50": "Star Wars (1977)", "100": "Fargo (1996)", "242": "Kolya (1996)"}
 _SENTENCE = "Ethics is a basic foundation of all that follows; and so, thought the wanderer, on! "
 _WORDNET = ("n01440764", "n02102040")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from .exceptions import EXCEPTIONS, reason_not_to_run
-from .pages import PAGES, Block, Command, blocks
+from .pages import PAGES, Block, Command, blocks, inline_commands
 from .running import Page
 
 _BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -49,7 +49,9 @@ def test_what_a_page_prints_runs(
 
 @pytest.mark.parametrize("start", EXCEPTIONS)
 def test_an_exception_matches_a_printed_command(start: str) -> None:
-    assert any(re.match(start, each.text) for block in _BLOCKS for each in block.commands)
+    printed = [each for block in _BLOCKS for each in block.commands]
+    printed += [each for page in PAGES for each in inline_commands(page)]
+    assert any(re.match(start, each.text) for each in printed)
 
 
 def test_the_pages_have_commands() -> None:
