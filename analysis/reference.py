@@ -1,4 +1,4 @@
-"""Published results that our own stand beside, each with recipes that train its architecture.
+"""Published results to compare ours with, each with recipes that train its architecture.
 
 From the fifth lesson of fast.ai's "Deep Learning For Coders" (2016/17) and its notebooks; see
 docs/reference.md. All of them were chosen on the set that they were measured on; ours are not.
@@ -21,7 +21,7 @@ class Recipe:
 
     Attributes:
         label: as published, or with which changes.
-        task: our trainable; empty where only a network's own classifier is asked.
+        task: our trainable; empty where only a network's own classifier is used.
         settings: fields of its configuration, as far as they are not the default.
         data: fields of the data's configuration.
         features: of image features that come first, by the options of `raysweep features`.

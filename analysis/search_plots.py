@@ -1,4 +1,7 @@
-"""Pictures of a search: what each field did to the metric, and how the best came about."""
+"""The picture of a search, `search.png`: every trial by each searched field, and the best so far.
+
+`raysweep tune` writes it into the run's `pictures/`; TensorBoard shows it too.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class _Search:
         best: row of the best trial.
         default: row of the default configuration, if there is one.
         limit: the worst value drawn to scale.
-        unit: a tenth of what is drawn to scale.
+        unit: a tenth of the range that is drawn to scale, in the metric's unit.
     """
 
     table: pd.DataFrame
@@ -63,8 +66,15 @@ class _Search:
         """Which trials have a value that is not drawn to scale."""
         return np.isfinite(self.values) & (self.sign * (self.values - self.limit) > 0)
 
-    def place(self, values: np.ndarray) -> np.ndarray:
-        """Where to draw values: beyond the limit, and for none at all, one place off the scale."""
+    def heights(self, values: np.ndarray) -> np.ndarray:
+        """Where to draw values; those beyond the limit, and NaN, all at one height off the scale.
+
+        Args:
+            values: of the metric, float64 [k].
+
+        Returns:
+            Float64 [k], in the metric's unit.
+        """
         off_scale = ~(self.sign * (values - self.limit) <= 0)
         return np.where(off_scale, self.limit + self.sign * self.unit, values)
 
@@ -103,10 +113,10 @@ def _search(table: pd.DataFrame, fields: Sequence[str], metric: str, mode: str) 
         raise UserError(f"mode={mode!r} is not one of min, max")
     if not fields:
         raise UserError("no field to plot; name at least one that was searched")
-    known = {str(c).removeprefix("config.") for c in table.columns if str(c).startswith("config.")}
+    names = {str(c).removeprefix("config.") for c in table.columns if str(c).startswith("config.")}
     for field in fields:
-        if field not in known:
-            raise UserError(f"the trials have no field '{field}'{nearest(field, known)}")
+        if field not in names:
+            raise UserError(f"the trials have no field '{field}'{nearest(field, names)}")
     if metric not in table.columns:
         hint = nearest(metric, [str(c) for c in table.columns if str(c).startswith("val_")])
         raise UserError(f"the trials have no metric '{metric}'{hint}; did all of them fail?")
@@ -151,7 +161,7 @@ def _figure(search: _Search, fields: Sequence[str]) -> Figure:
         ax.remove()
     for ax in figure.axes:
         _style(ax, search)
-    figure.suptitle(_finding(search), x=0.01, ha="left", fontsize=12, fontweight="bold")
+    figure.suptitle(_title(search), x=0.01, ha="left", fontsize=12, fontweight="bold")
     _legend(figure, search)
     return figure
 
@@ -160,22 +170,22 @@ def _style(ax: Axes, search: _Search) -> None:
     ax.grid(color="0.92")
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    place = ax.get_subplotspec()
-    if place is not None and place.is_first_col():
+    cell = ax.get_subplotspec()
+    if cell is not None and cell.is_first_col():
         better = "lower" if search.sign > 0 else "higher"
         ax.set_ylabel(f"{search.metric} ({better} is better)")
-    far = 0.5
+    margin = 0.5
     if search.beyond.any() or not np.isfinite(search.values).all():
-        far = 1.6
+        margin = 1.6
         ax.axhline(search.limit + search.sign * 0.5 * search.unit, color="0.6", ls="--", lw=0.8)
     ends = (
         search.values[search.best] - search.sign * 0.6 * search.unit,
-        search.limit + search.sign * far * search.unit,
+        search.limit + search.sign * margin * search.unit,
     )
     ax.set_ylim(min(ends), max(ends))
 
 
-def _finding(search: _Search) -> str:
+def _title(search: _Search) -> str:
     """The title: the best trial against the default."""
     metric, best = search.metric, search.values[search.best]
     number = search.table["trial"].iloc[search.best]
@@ -228,11 +238,11 @@ def _strips(ax: Axes, search: _Search, words: list[str]) -> np.ndarray:
     if len(order) > _MAX_CATEGORIES:
         names = [*order[: _MAX_CATEGORIES - 1], f"{len(order) - _MAX_CATEGORIES + 1} others"]
     at = np.array([min(order.index(w), len(names) - 1) for w in words])
-    for place in range(len(names)):
-        median = _median(search, at == place)
+    for strip in range(len(names)):
+        median = _median(search, at == strip)
         if np.isfinite(median):
-            y = search.place(np.array([median, median]))
-            ax.plot([place - 0.35, place + 0.35], y, color="0.15", linewidth=2, zorder=3)
+            y = search.heights(np.array([median, median]))
+            ax.plot([strip - 0.35, strip + 0.35], y, color="0.15", linewidth=2, zorder=3)
     tilted = max(map(len, names)) * len(names) > 36
     ax.set_xticks(range(len(names)), [_short(n) for n in names])
     ax.tick_params(axis="x", rotation=40 if tilted else 0, labelsize=8 if tilted else 9)
@@ -253,11 +263,11 @@ def _short(word: str) -> str:
 
 def _points(ax: Axes, search: _Search, x: np.ndarray) -> None:
     """Every trial by its status; the default and the best once more, around and above."""
-    y, status = search.place(search.values), search.table["status"].to_numpy()
+    y, status = search.heights(search.values), search.table["status"].to_numpy()
     arrow = "^" if search.sign > 0 else "v"
     for name, (marker, color, size) in _LOOKS.items():
-        mine = status == name
-        inside, beyond = mine & ~search.beyond, mine & search.beyond
+        same = status == name
+        inside, beyond = same & ~search.beyond, same & search.beyond
         ax.scatter(x[inside], y[inside], s=size, marker=marker, color=color, alpha=0.8, zorder=2)
         ax.scatter(x[beyond], y[beyond], s=40, marker=arrow, color=color, alpha=0.8, zorder=2)
     rings = [(search.best, "*", 190, 0.8, _BEST), (search.default, "D", 90, 1.5, "none")]
@@ -276,7 +286,7 @@ def _learning_panel(ax: Axes, search: _Search) -> None:
     best = search.sign * np.minimum.accumulate(badness)
     _points(ax, search, x)
     known = np.isfinite(best)
-    y = search.place(best[known])
+    y = search.heights(best[known])
     ax.step(x[known], y, where="post", color="#D55E00", linewidth=1.8, zorder=3)
     margin = 0.5 + 0.02 * (x.max() - x.min())
     ax.set_xlim(x.min() - margin, x.max() + margin)

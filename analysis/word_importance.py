@@ -1,11 +1,11 @@
 """Which words moved a classifier: each is left out in turn, and the probabilities compared.
 
 This is erasure of input words after Li, Monroe and Jurafsky, "Understanding Neural Networks through
-Representation Erasure" (2016, arXiv:1612.08220). It asks the network itself and nothing else, so
-that it means the same for every architecture.
+Representation Erasure" (2016, arXiv:1612.08220). Nothing but the network's predictions is used, so
+that the result means the same for every architecture.
 
-All places of a word are left out together: a review that says "dull" three times stays dull without
-one of them. What is left moves together, as if the word had never been written; a text whose
+All occurrences of a word are left out together: a review that says "dull" three times stays dull
+without one of them. What is left moves together, as if the word had never been written. A text whose
 beginning was cut off gets none of it back.
 """
 
@@ -31,11 +31,11 @@ _IDS_AT_ONCE = 1 << 19
 
 @dataclass(frozen=True)
 class EncodedText:
-    """A text as the network reads it, and which of its places hold the same word.
+    """A text as the network reads it, and which of its positions hold the same word.
 
     Attributes:
         ids: Its ids, int [m], from 1 word to as many as the network reads.
-        groups: Number of each place's distinct word, int [m]: 0 to `num_groups` - 1. Rare words
+        groups: Number of each position's distinct word, int [m]: 0 to `num_groups` - 1. Rare words
             share one id and still are different words here.
     """
 
@@ -100,7 +100,7 @@ def leave_out(
             scored.append(_probabilities(learner, batch))
             done(sum(map(len, scored)))
     rows = np.split(np.concatenate(scored), np.cumsum(counts)[:-1])
-    return [LeftOut(each[0], each[1:]) for each in rows]
+    return [LeftOut(probabilities[0], probabilities[1:]) for probabilities in rows]
 
 
 def _variants(text: EncodedText, length: int, numbers: range) -> tuple[np.ndarray, np.ndarray]:
@@ -109,11 +109,12 @@ def _variants(text: EncodedText, length: int, numbers: range) -> tuple[np.ndarra
     Returns:
         Ids, int32 [len(numbers), length], padded in front, and words of each, int32.
     """
-    kept = text.groups[None, :] != (np.arange(numbers.start, numbers.stop) - 1)[:, None]
-    lengths = kept.sum(1, dtype=np.int32)
+    left_out = np.arange(numbers.start, numbers.stop) - 1  # -1: none, [variants]
+    kept = text.groups[None, :] != left_out[:, None]  # [variants, m]
+    lengths = kept.sum(1, dtype=np.int32)  # [variants]
     ids = np.zeros((len(kept), length), np.int32)
-    # Row by row, as many places are filled as are kept, so that both sides are in one order.
-    filled = np.arange(length, 0, -1) <= lengths[:, None]
+    # Row by row, as many positions are filled as are kept, so that both sides are in one order.
+    filled = np.arange(length, 0, -1) <= lengths[:, None]  # [variants, length]
     ids[filled] = np.broadcast_to(text.ids, kept.shape)[kept]
     return ids, lengths
 
@@ -135,6 +136,6 @@ def _batches(
 def _probabilities(learner: Sentiment, batch: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     learner.model.eval()
     with torch.inference_mode():
-        scores = learner.scores(*(learner.tensor(array) for array in batch))
+        scores = learner.scores(*(learner.tensor(array) for array in batch))  # [rows, classes]
         probabilities: np.ndarray = scores.double().softmax(1).cpu().numpy()
     return probabilities

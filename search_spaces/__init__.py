@@ -36,5 +36,5 @@ SPACES: dict[str, Space] = {module.SPACE.name: module.SPACE for module in _MODUL
 
 
 def get_space(name: str) -> Space:
-    """The space of that name; raises UserError with the nearest name."""
+    """The space of that name; raises UserError with the nearest name if there is none."""
     return check_known(name, SPACES)

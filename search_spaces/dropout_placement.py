@@ -20,10 +20,10 @@ def _rates(trial: Trial, sites: Sequence[str], one_site: str = "site") -> dict[s
     """A dropout rate for each site; 0 where dropout is not placed.
 
     Args:
-        trial: asked for values.
+        trial: suggests the values.
         sites: in order.
-        one_site: the name by which one site is asked for: another one for other sites, since
-            Optuna wants the same choices by the same name.
+        one_site: the param that says which one site has dropout. Other sites need another name,
+            since Optuna wants a param to have the same choices in all trials.
     """
     rates = dict.fromkeys(sites, 0.0)
     placement = trial.suggest_categorical("placement", ["everywhere", "one_site", "free"])

@@ -1,6 +1,6 @@
 """How many dense layers on top, and how wide?
 
-The number of layers decides which sizes are asked for, and other spaces place dropout and
+The number of layers decides how many sizes are suggested, and other spaces place dropout and
 normalisation after just those layers.
 """
 

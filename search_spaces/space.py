@@ -1,9 +1,10 @@
 """A search space: one define-by-run function, from which every searcher gets what it needs.
 
-The function asks a `Trial` for values, as with Optuna, and returns configuration fields. A value
-that is asked for only in some branch is conditional without further words. Optuna's own trial
-serves TPE; the small trials below draw at random, walk the whole tree for a grid, or read
-back values that were chosen before.
+The function asks a `Trial` for values by its `suggest_…` methods, as with Optuna, and returns
+configuration fields. What the trial gave is its params: a value for each name. A param that is
+suggested in one branch only is conditional; nothing else needs to say so. Optuna's own trial serves
+TPE; the small trials below draw at random, walk the whole tree for a grid, or give params that were
+recorded earlier.
 """
 
 from __future__ import annotations
@@ -42,15 +43,15 @@ SuggestWith = Callable[[Trial, Any], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Space:
-    """A question about some trainables' fields, and how to draw answers to try.
+    """A question about some trainables' fields, and how to suggest values for them.
 
     Attributes:
         name: the word on the command line.
         question: the question in words, for help and reports.
         suggest: by trainable, the define-by-run function of a trial and the configuration so far
             (which tells, for instance, how many layers there are to place dropout after).
-        first: whether others depend on what it chooses: in a combination it is asked before them,
-            and their configuration holds its choice.
+        first: whether other spaces depend on its fields: in a combination it suggests before them,
+            and the configuration that they get has its fields.
     """
 
     name: str
@@ -59,7 +60,15 @@ class Space:
     first: bool = False
 
     def bind(self, trainable: str, config: Any) -> Bound:
-        """The function of a trial alone; raises UserError if the trainable is not covered."""
+        """Fixes trainable and configuration, so that a function of the trial alone is left.
+
+        Args:
+            trainable: its name, e.g. `sentiment`.
+            config: its configuration so far.
+
+        Raises:
+            UserError: the space does not cover the trainable.
+        """
         if trainable not in self.suggest:
             covered = ", ".join(self.suggest)
             raise UserError(f"the space '{self.name}' is not for {trainable}; it covers {covered}")
@@ -75,28 +84,36 @@ class Bound:
     first: bool = False
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
-        """The fields that the trial's answers give."""
+        """The configuration fields that the trial's params give."""
         return self.suggest(trial, self.config)
 
     def after(self, fields: Mapping[str, Any]) -> Bound:
-        """The same where other spaces have chosen some fields already."""
+        """The same function, where other spaces have set some fields already."""
         config = type(self.config).create({**self.config.to_dict(), **fields})
         return Bound(self.suggest, config, self.first)
 
 
 def combine(functions: Sequence[Suggest]) -> Suggest:
-    """Searches several spaces at once; raises UserError when two of them set the same field."""
-    ordered = sorted(functions, key=lambda each: not getattr(each, "first", False))
+    """Searches several spaces at once.
+
+    Args:
+        functions: of the spaces; those that come first (`Space.first`) suggest before the others.
+
+    Returns:
+        A function that returns the fields of all. It raises UserError when two of the spaces set
+        the same field.
+    """
+    ordered = sorted(functions, key=lambda function: not getattr(function, "first", False))
 
     def suggest(trial: Trial) -> dict[str, Any]:
         merged: dict[str, Any] = {}
-        shape: dict[str, Any] = {}
+        chosen_first: dict[str, Any] = {}
         for function in ordered:
-            if isinstance(function, Bound) and shape:
-                function = function.after(shape)
+            if isinstance(function, Bound) and chosen_first:
+                function = function.after(chosen_first)
             fields = function(trial)
             if getattr(function, "first", False):
-                shape |= fields
+                chosen_first |= fields
             twice = sorted(set(merged) & set(fields))
             if twice:
                 raise UserError(f"two of the spaces set {', '.join(twice)}; search them one by one")
@@ -107,7 +124,7 @@ def combine(functions: Sequence[Suggest]) -> Suggest:
 
 
 class _Recorder:
-    """Base of the small trials: remembers every value by name."""
+    """Base of the small trials: records every param."""
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -120,6 +137,8 @@ class _Recorder:
 
 
 class _RandomTrial(_Recorder):
+    """Draws each param at random."""
+
     def __init__(self, rng: np.random.Generator) -> None:
         super().__init__()
         self._rng = rng
@@ -127,7 +146,7 @@ class _RandomTrial(_Recorder):
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         if log:
             value = math.exp(self._rng.uniform(math.log(low), math.log(high)))
-            # Four digits are enough for any knob, and read better in tables.
+            # Four digits are precise enough for a hyperparameter, and read better in tables.
             value = min(max(float(f"{value:.4g}"), low), high)
         else:
             value = min(max(round(float(self._rng.uniform(low, high)), 4), low), high)
@@ -147,9 +166,9 @@ class _RandomTrial(_Recorder):
 class _GridTrial(_Recorder):
     """Follows a path of branch numbers, then takes first branches, noting how many there were."""
 
-    def __init__(self, path: Sequence[int], points: int) -> None:
+    def __init__(self, path: Sequence[int], num_values: int) -> None:
         super().__init__()
-        self._path, self._points = path, points
+        self._path, self._num_values = path, num_values
         self.taken: list[int] = []
         self.widths: list[int] = []
 
@@ -162,14 +181,14 @@ class _GridTrial(_Recorder):
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         space = np.geomspace if log else np.linspace
-        inner = [float(f"{v:.4g}") for v in space(low, high, self._points)[1:-1]]
+        inner = [float(f"{v:.4g}") for v in space(low, high, self._num_values)[1:-1]]
         return float(self._branch(name, [low, *inner, high]))
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        if high - low < self._points:
+        if high - low < self._num_values:
             return int(self._branch(name, list(range(low, high + 1))))
         space = np.geomspace if log else np.linspace
-        values = sorted({round(float(v)) for v in space(low, high, self._points)})
+        values = sorted({round(float(v)) for v in space(low, high, self._num_values)})
         return int(self._branch(name, values))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
@@ -177,36 +196,46 @@ class _GridTrial(_Recorder):
 
 
 class _FixedTrial(_Recorder):
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    """Gives params that were recorded earlier."""
+
+    def __init__(self, recorded: Mapping[str, Any]) -> None:
         super().__init__()
-        self._values = values
+        self._recorded = recorded
 
     def _read(self, name: str, *_: Any, **__: Any) -> Any:
-        return self._record(name, self._values[name])
+        return self._record(name, self._recorded[name])
 
     suggest_float = suggest_int = suggest_categorical = _read
 
 
 def sample(suggest: Suggest, *seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Draws one point at random, a pure function of the seed: (params, configuration fields)."""
+    """Draws one point at random, a pure function of the seed.
+
+    Args:
+        suggest: the space.
+        seed: one or several whole numbers, none negative.
+
+    Returns:
+        (params, configuration fields).
+    """
     trial = _RandomTrial(np.random.default_rng(np.random.SeedSequence(seed)))
     fields = suggest(trial)
     return trial.params, fields
 
 
-def grid(suggest: Suggest, points: int = 5) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def grid(suggest: Suggest, num_values: int = 5) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Walks every combination, conditional branches only where they apply.
 
     Args:
         suggest: the space.
-        points: values taken of each range, both ends among them; at least 2.
+        num_values: how many of each range, both ends among them; at least 2.
 
     Yields:
         (params, configuration fields), in an order that does not change.
     """
     path: list[int] = []
     while True:
-        trial = _GridTrial(path, max(points, 2))
+        trial = _GridTrial(path, max(num_values, 2))
         fields = suggest(trial)
         yield trial.params, fields
         path = trial.taken
@@ -219,12 +248,16 @@ def grid(suggest: Suggest, points: int = 5) -> Iterator[tuple[dict[str, Any], di
 
 
 def read(suggest: Suggest, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration fields of a point whose params were recorded earlier."""
+    """The configuration fields of a point whose params were recorded earlier.
+
+    Raises:
+        KeyError: the space suggests a param that was not recorded.
+    """
     return suggest(_FixedTrial(params))
 
 
 def check_known(name: str, spaces: Mapping[str, Space]) -> Space:
-    """The space of that name; raises UserError with the nearest name."""
+    """The space of that name; raises UserError with the nearest name if there is none."""
     if name not in spaces:
         raise UserError(f"no search space is called '{name}'{nearest(name, spaces)}")
     return spaces[name]

@@ -1,7 +1,7 @@
 """How much each field mattered, by Optuna's two evaluators, beside what chance gives.
 
 fANOVA (Hutter, Hoos and Leyton-Brown, ICML 2014) shares out the variance of the results over the
-fields; PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023) asks by which fields the best trials
+fields; PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023) finds by which fields the best trials
 differ from all. Neither gives an interval. Both give something to every field, so that the same is
 computed for shuffled results: what a field without any effect gets.
 """
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Importance", "importance"]
 
-_TREES, _DEPTH = 16, 10
+_NUM_TREES, _MAX_DEPTH = 16, 10
+_FAR = 6.0  # times the median distance from the best: what lies beyond counts as lying there
 _COMPARED_SHARE = 0.9  # of the trials, those with the most epochs
-_SHUFFLES = {"fANOVA": 3, "PED-ANOVA": 20}
+_NUM_SHUFFLES = {"fANOVA": 3, "PED-ANOVA": 20}
 _TOP_SHARE = 0.1  # what PED-ANOVA calls the best
 _ENOUGH_AT_TOP = 5  # as Optuna's documentation advises
 _MANY_TRIALS = 50
@@ -36,14 +37,14 @@ _MANY_TRIALS = 50
 
 @dataclass(frozen=True)
 class Importance:
-    """What the evaluators say.
+    """How much each field mattered, by two evaluators.
 
     Attributes:
         fields: names, the most important one by their mean first.
         shares: by evaluator, of each field; they sum to 1, float64 [num_fields].
         chance: by evaluator, what 95% of fields without effect stay below.
         epochs: after how many epochs the trials were compared.
-        num_trials: that got so far.
+        num_trials: how many trials have run so many epochs.
         caveats: sentences; empty if there is nothing to say.
     """
 
@@ -72,8 +73,8 @@ def importance(trials: Trials) -> Importance | None:
     rows = [k for k, curve in enumerate(trials.curves) if len(curve) >= epochs]
     values = np.array([max(trials.sign * np.array(trials.curves[k][:epochs])) for k in rows])
     # A network that learned nothing would be all of the variance.
-    middle = np.median(values)
-    values = values.clip(values.max() - 6.0 * (values.max() - middle))
+    median = np.median(values)
+    values = values.clip(values.max() - _FAR * (values.max() - median))
     used = [c for c in trials.columns if len({c.values[k] for k in rows} - {None}) > 1]
     if not used or np.ptp(values) == 0.0:
         return None
@@ -81,9 +82,11 @@ def importance(trials: Trials) -> Importance | None:
     study = _study(used, points)
     rng = np.random.default_rng(0)
     shares, chance = {}, {}
-    for name, shuffles in _SHUFFLES.items():
+    for name, num_shuffles in _NUM_SHUFFLES.items():
         shares[name] = _shares(name, used, study, values)
-        by_chance = [_shares(name, used, study, rng.permutation(values)) for _ in range(shuffles)]
+        by_chance = [
+            _shares(name, used, study, rng.permutation(values)) for _ in range(num_shuffles)
+        ]
         chance[name] = float(np.quantile(np.concatenate(by_chance), 0.95))
     order = np.argsort(-np.mean(list(shares.values()), axis=0), kind="stable")
     shares = {name: share[order] for name, share in shares.items()}
@@ -119,7 +122,7 @@ def _shares(
 
     evaluator: Any = PedAnovaImportanceEvaluator(target_quantile=_TOP_SHARE)
     if name == "fANOVA":
-        evaluator = FanovaImportanceEvaluator(n_trees=_TREES, max_depth=_DEPTH, seed=0)
+        evaluator = FanovaImportanceEvaluator(n_trees=_NUM_TREES, max_depth=_MAX_DEPTH, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         importances = get_param_importances(

@@ -18,7 +18,7 @@ __all__ = ["remove_projector", "write_projector"]
 
 _CONFIG = "projector_config.pbtxt"
 _BLANK = "(none)"
-_MOST_PIXELS = 8192
+_MAX_PIXELS = 8192
 
 
 def write_projector(
@@ -145,11 +145,12 @@ def _sheet(name: str, thumbnails: np.ndarray) -> bytes:
 
     count, height, width, _ = thumbnails.shape
     side = math.ceil(math.sqrt(count))
-    if side * max(height, width) > _MOST_PIXELS:
+    if side * max(height, width) > _MAX_PIXELS:
         raise UserError(f"projector {name}: {count} pictures of {width} x {height} pixels are too "
                         f"large a sheet; give fewer or smaller ones")  # fmt: skip
     cells = np.zeros((side * side, height, width, 3), np.uint8)
     cells[:count] = thumbnails
+    # [side, height, side, width, 3]: lines of pixels across a whole row of pictures.
     rows = cells.reshape(side, side, height, width, 3).swapaxes(1, 2)
     buffer = io.BytesIO()
     Image.fromarray(rows.reshape(side * height, side * width, 3)).save(buffer, "PNG")

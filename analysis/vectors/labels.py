@@ -17,7 +17,7 @@ __all__ = ["label_beside", "place_labels", "shorten"]
 _CHARS = 28
 _WORK = 30_000_000  # steps · labels³: bounds the time that placing many labels takes
 _GAP = 4.0  # pixels from a point to its label
-_MOST_COVERED = 1  # points below a label, where there is no place without
+_MAX_COVERED = 1  # points below a label, where there is no room without
 _BLUE = "#0072B2"
 
 
@@ -53,7 +53,7 @@ def place_labels(ax: Axes, points: np.ndarray, texts: Sequence[str], *, size: fl
 def label_beside(ax: Axes, points: np.ndarray, texts: Sequence[str], *, size: float = 7) -> int:
     """Writes hundreds of texts, each close beside its point; returns how many did not fit.
 
-    Earlier texts choose first: of eight places around a point the one that covers no text, and as
+    Earlier texts choose first: of eight positions around a point the one that covers no text, and as
     few points as can be.
 
     Args:
@@ -72,7 +72,7 @@ def label_beside(ax: Axes, points: np.ndarray, texts: Sequence[str], *, size: fl
         )
         box = label.get_window_extent()
         extent = np.array([box.width, box.height])
-        offset = _free_place(extent, dots[row], dots, taken, frame)
+        offset = _free_offset(extent, dots[row], dots, taken, frame)
         if offset is None:
             label.remove()
             continue
@@ -82,7 +82,7 @@ def label_beside(ax: Axes, points: np.ndarray, texts: Sequence[str], *, size: fl
     return len(texts) - len(taken)
 
 
-def _free_place(
+def _free_offset(
     extent: np.ndarray,
     dot: np.ndarray,
     dots: np.ndarray,
@@ -96,7 +96,7 @@ def _free_place(
     """
     right, left, middle = _GAP, -extent[0] - _GAP, -extent[0] / 2
     above, below, beside = _GAP, -extent[1] - _GAP, -extent[1] / 2
-    best, fewest = None, _MOST_COVERED + 1
+    best, fewest = None, _MAX_COVERED + 1
     for offset in (
         *((right, beside), (left, beside), (middle, above), (middle, below)),
         *((right, above / 2), (right, below / 2), (left, above / 2), (left, below / 2)),
@@ -143,7 +143,7 @@ def _without_overlaps(labels: Sequence[Text]) -> list[Text | None]:
 
 
 def _line(ax: Axes, label: Text, point: np.ndarray) -> None:
-    """A thin line from the point to the nearest place on the label's box."""
+    """A thin line from the point to the nearest spot on the label's box."""
     box = label.get_window_extent()
     x, y = ax.transData.transform(point)
     near = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))

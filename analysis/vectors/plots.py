@@ -47,9 +47,9 @@ def project(vectors: np.ndarray, method: str = "tsne") -> np.ndarray:
         from sklearn.decomposition import PCA
 
         pca = PCA(2, svd_solver="full")
-        places = pca.fit_transform(values)
+        positions = pca.fit_transform(values)  # [n, 2]
         largest = np.abs(pca.components_).argmax(axis=1)
-        return np.asarray(places * np.sign(pca.components_[np.arange(2), largest]))
+        return np.asarray(positions * np.sign(pca.components_[np.arange(2), largest]))
     from sklearn.manifold import TSNE
 
     perplexity = min(_PERPLEXITY, (len(values) - 1) / 3)
@@ -59,7 +59,7 @@ def project(vectors: np.ndarray, method: str = "tsne") -> np.ndarray:
 
 def draw(
     path: Path,
-    places: np.ndarray,
+    positions: np.ndarray,
     words: Sequence[str],
     *,
     method: str,
@@ -70,9 +70,9 @@ def draw(
 
     Args:
         path: the PNG file; an older one is replaced.
-        places: float [n, 2], from `project`.
+        positions: float [n, 2], from `project`.
         words: n words or titles, the most important ones first; long ones are shortened.
-        method: what the places come from.
+        method: by which the positions were computed.
         labels: how many of the first words to name, if they fit.
         things: what they are, in the plural.
 
@@ -85,8 +85,8 @@ def draw(
     figure = Figure(figsize=(15, 12), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
-    named = places[:labels]
-    for part, color in ((places[len(named) :], _GREY), (named, _ORANGE)):
+    named = positions[:labels]
+    for part, color in ((positions[len(named) :], _GREY), (named, _ORANGE)):
         ax.scatter(part[:, 0], part[:, 1], s=9, color=color, linewidths=0)
     ax.margins(0.04)
     ax.set_xticks([])
@@ -95,7 +95,7 @@ def draw(
     ax.set_title(f"{METHODS[method]} of {len(words)} {things}", loc="left", fontsize=12)
     caption = ax.set_xlabel(f"orange: the first {len(named)} {things}", loc="left")
     texts = [shorten(word) for word in words[: len(named)]]
-    if left_out := label_beside(ax, places, texts):
+    if left_out := label_beside(ax, positions, texts):
         caption.set_text(f"{caption.get_text()}; {left_out} of their names did not fit")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

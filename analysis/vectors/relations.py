@@ -45,9 +45,9 @@ class Alignment:
     def accuracy(self, pairs: Sequence[tuple[str, str]], k: int = 1) -> float:
         """Returns the share of pairs whose translation is among the first k; unknown ones count."""
         hits = 0
-        for word, wanted in pairs:
+        for word, translation in pairs:
             if word in self.source:
-                hits += wanted in [each for each, _ in self.translate(word, k)]
+                hits += translation in [known for known, _ in self.translate(word, k)]
         return hits / max(len(pairs), 1)
 
 
@@ -77,8 +77,9 @@ def align(source: WordVectors, target: WordVectors, pairs: Sequence[tuple[str, s
             f"{len(known)} of {len(pairs)} pairs are known in both languages; give at least 2, "
             f"better {source.dim} or more"
         )
-    left = np.stack([source.unit(a) for a, _ in known])
-    right = np.stack([target.unit(b) for _, b in known])
+    left = np.stack([source.unit(a) for a, _ in known])  # A, [pairs, dim]
+    right = np.stack([target.unit(b) for _, b in known])  # B, [pairs, dim]
+    # min ‖A R − B‖ over orthogonal R: AᵀB = U S Vᵀ gives R = U Vᵀ, [dim, dim].
     u, _, vt = np.linalg.svd(left.T.astype(np.float64) @ right)
     return Alignment(source, target, (u @ vt).astype(np.float32), len(known))
 
@@ -86,7 +87,7 @@ def align(source: WordVectors, target: WordVectors, pairs: Sequence[tuple[str, s
 def relation(
     vectors: WordVectors, pairs: Sequence[tuple[str, str]], word: str, k: int = 1
 ) -> Neighbours:
-    """Answers "what is to `word` as the second word of each pair is to its first?".
+    """Finds what is to `word` as the second word of each pair is to its first.
 
     The mean of several examples holds what they share. One example also holds what is its own:
     Madrid is to Spain a capital, but a place of football too.
@@ -95,17 +96,18 @@ def relation(
         vectors: Where to look.
         pairs: Examples, at least one, e.g. `[("spain", "madrid"), ("france", "paris")]`.
         word: e.g. `italy`.
-        k: How many answers.
+        k: How many words.
 
     Returns:
-        Words and cosines, best first; none of the words of the question.
+        Words and cosines, best first; none of the given words is among them.
 
     Raises:
         UserError: There is no pair, a word is not known, or k is below 1.
     """
     if not pairs:
         raise UserError("a relation needs at least one pair of words as an example")
+    # The mean of b − a over the pairs, all vectors at length 1, [dim].
     offset = np.mean([vectors.unit(b) - vectors.unit(a) for a, b in pairs], axis=0)
-    asked = [word, *(each for pair in pairs for each in pair)]
-    rows = [vectors.row(each) for each in asked]
+    given = [word, *(member for pair in pairs for member in pair)]
+    rows = [vectors.row(member) for member in given]
     return vectors.nearest(vectors.unit(word) + offset, k, leave_out=rows)

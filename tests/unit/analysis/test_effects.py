@@ -42,8 +42,7 @@ def _search(seed: int, stop: bool = True) -> tuple[list[dict[str, Any]], list[li
 
 @pytest.fixture(scope="module")
 def effects() -> dict[str, Effect]:
-    found = estimate_effects(*_search(0), FIELDS, "max")
-    return {effect.field: effect for effect in found}
+    return {effect.field: effect for effect in estimate_effects(*_search(0), FIELDS, "max")}
 
 
 def test_planted_effects_are_named_and_null_ones_are_not(effects: dict[str, Effect]) -> None:
@@ -67,9 +66,9 @@ def test_the_estimates_are_near_the_truth_also_where_most_trials_were_stopped(
 def test_intervals_hold_what_they_promise_over_many_searches() -> None:
     false_claims = missed = 0
     for seed in range(1, 6):
-        found = {e.field: e.verdict for e in estimate_effects(*_search(seed), FIELDS, "max")}
-        false_claims += sum(found[f] != "no measurable difference" for f in FIELDS[2:])
-        missed += sum(found[f] == "no measurable difference" for f in FIELDS[:2])
+        verdicts = {e.field: e.verdict for e in estimate_effects(*_search(seed), FIELDS, "max")}
+        false_claims += sum(verdicts[f] != "no measurable difference" for f in FIELDS[2:])
+        missed += sum(verdicts[f] == "no measurable difference" for f in FIELDS[:2])
     assert false_claims <= 2, "of 10, each with a probability of 5%"
     assert missed <= 2, "of 10"
 
@@ -107,21 +106,21 @@ def test_sets_of_widths_become_members_and_a_number() -> None:
         {"filter_widths": (5,), "num_filters": (64,), "rates": (0.1, 0.2)},
         {"filter_widths": (3, 5), "num_filters": (16, 16), "rates": (0.1, 0.3)},
     ]
-    found = {c.name: c for c in make_columns(configs, ["filter_widths", "num_filters", "rates"])}
-    assert set(found) == {
+    columns = {c.name: c for c in make_columns(configs, ["filter_widths", "num_filters", "rates"])}
+    assert set(columns) == {
         "3 among filter_widths",
         "number of filter_widths",
         "num_filters in all",
         "rates 2",
     }
-    assert found["3 among filter_widths"].values == (False, True)
-    assert found["num_filters in all"].values == (64, 32)
+    assert columns["3 among filter_widths"].values == (False, True)
+    assert columns["num_filters in all"].values == (64, 32)
 
 
 def test_sizes_of_layers_are_no_set_of_choices() -> None:
     configs = [{"hidden_sizes": (100 + 7 * k, 50 + k) if k % 3 else ()} for k in range(30)]
-    found = {c.name for c in make_columns(configs, ["hidden_sizes"])}
-    assert found == {"hidden_sizes in all", "number of hidden_sizes"}
+    names = {c.name for c in make_columns(configs, ["hidden_sizes"])}
+    assert names == {"hidden_sizes in all", "number of hidden_sizes"}
 
 
 def test_of_thousands_of_trials_300_evenly_spaced_ones_are_estimated_from(
@@ -145,7 +144,7 @@ def test_of_thousands_of_trials_300_evenly_spaced_ones_are_estimated_from(
     assert np.ptp(np.diff(numbers)) <= 1
 
 
-def test_ranges_of_ratios_are_even_in_ratios_and_unset_fields_have_no_place() -> None:
+def test_ranges_of_ratios_are_even_in_ratios_and_unset_fields_are_nan() -> None:
     configs = [{"l2": v, "size": s} for v, s in ((1e-4, None), (1e-2, 8), (1.0, 16))]
     l2, size = make_columns(configs, ["l2", "size"])
     assert l2.scaled([1e-4, 1e-2, 1.0]) == pytest.approx([0.0, 0.5, 1.0])
@@ -153,8 +152,8 @@ def test_ranges_of_ratios_are_even_in_ratios_and_unset_fields_have_no_place() ->
     assert np.isnan(size.scaled(size.values)[0])
 
 
-def test_a_field_asked_for_under_a_condition_has_its_place_there_alone() -> None:
-    asked = [
+def test_a_param_under_a_condition_is_a_column_that_is_unset_elsewhere() -> None:
+    params = [
         {},
         {"optimizer": "adam", "adam_learning_rate": 0.01},
         {"optimizer": "sgd", "sgd_learning_rate": 0.5},
@@ -162,10 +161,10 @@ def test_a_field_asked_for_under_a_condition_has_its_place_there_alone() -> None
     ]
     configs = [{"optimizer": "adam", "learning_rate": 0.005}]
     configs += [
-        {"optimizer": a["optimizer"], "learning_rate": a[f"{a['optimizer']}_learning_rate"]}
-        for a in asked[1:]
+        {"optimizer": p["optimizer"], "learning_rate": p[f"{p['optimizer']}_learning_rate"]}
+        for p in params[1:]
     ]
-    rule, adam = make_columns(configs, ["optimizer", "learning_rate"], asked)
+    rule, adam = make_columns(configs, ["optimizer", "learning_rate"], params)
     assert rule.values == ("adam", "adam", "sgd", "adam")
     assert adam.name == "adam_learning_rate", "one value of sgd's tells nothing"
     assert adam.values == (None, 0.01, None, 0.02)

@@ -56,7 +56,7 @@ def planted(seed: int, num_trials: int = 60, noise: float = 0.002) -> list[dict[
 
 
 def write_run(
-    folder: Path, trials: list[dict[str, Any]], *, asked: int | None = None, failed: int = 0
+    folder: Path, trials: list[dict[str, Any]], *, num_samples: int | None = None, failed: int = 0
 ) -> Storage:
     """A run's folder as a search leaves it, without a search."""
     storage = Storage(folder)
@@ -64,7 +64,7 @@ def write_run(
         task="matrix_factorization",
         spaces=("l2",),
         settings={"epochs": EPOCHS},
-        num_samples=asked or len(trials) + failed,
+        num_samples=num_samples or len(trials) + failed,
     ).checked()
     write_experiment(storage, request, "0123", "planted")
     ledger = Ledger(storage, METRIC, "min")
@@ -81,7 +81,7 @@ def write_run(
     return storage
 
 
-def as_trials(found: list[dict[str, Any]]) -> Trials:
+def as_trials(planted_trials: list[dict[str, Any]]) -> Trials:
     rows = [
         {
             "trial": k,
@@ -93,7 +93,7 @@ def as_trials(found: list[dict[str, Any]]) -> Trials:
             "error": "",
             **{f"config.{name}": value for name, value in t["config"].items()},
         }
-        for k, t in enumerate(found)
+        for k, t in enumerate(planted_trials)
     ]
     return Trials(pd.DataFrame(rows), METRIC, "min", MatrixFactorizationConfig)
 
@@ -188,15 +188,15 @@ def test_stopping_early_saved_what_the_table_says(run: Storage) -> None:
     spent = table["time_total_s"].sum()
     assert run.local is not None
     text = (run.local / "report" / "report.md").read_text()
-    said = re.search(r"## ([\d.]+) trial-minutes .* saved ([\d.]+) trial-minutes, (\d+)%", text)
-    assert said is not None
-    figures = [float(word) for word in said.groups()]
+    match = re.search(r"## ([\d.]+) trial-minutes .* saved ([\d.]+) trial-minutes, (\d+)%", text)
+    assert match is not None
+    figures = [float(word) for word in match.groups()]
     assert figures[:2] == pytest.approx([spent / 60, saved / 60], abs=0.06)
     assert figures[2] == pytest.approx(100 * saved / (saved + spent), abs=0.6)
 
 
 def test_a_search_that_is_not_over_still_reports_and_says_so(tmp_path: Path) -> None:
-    storage = write_run(tmp_path / "young", planted(1)[:5], asked=60)
+    storage = write_run(tmp_path / "young", planted(1)[:5], num_samples=60)
     ledger = tmp_path / "young" / "ledger.jsonl"
     whole = ledger.read_text()
     ledger.write_text(whole + '{"index": 5, "event": "tri')  # being written
@@ -210,7 +210,7 @@ def test_a_search_that_is_not_over_still_reports_and_says_so(tmp_path: Path) -> 
 
 
 def test_a_run_without_any_trial_reports(tmp_path: Path) -> None:
-    storage = write_run(tmp_path / "empty", [], asked=3)
+    storage = write_run(tmp_path / "empty", [], num_samples=3)
     write_report([open_run(storage.uri, "")])
     assert "No trial has a result yet." in (tmp_path / "empty/report/report.md").read_text()
 
@@ -233,12 +233,12 @@ def test_test_figures_are_those_of_the_log_and_openings_are_counted(tmp_path: Pa
 
 
 def test_several_runs_are_compared(tmp_path: Path) -> None:
-    found = [planted(seed, num_trials=30) for seed in (3, 4)]
-    for name, trials in zip("ab", found, strict=True):
+    searches = [planted(seed, num_trials=30) for seed in (3, 4)]
+    for name, trials in zip("ab", searches, strict=True):
         write_run(tmp_path / name, trials)
     path = Path(write_report([open_run(str(tmp_path / name), "") for name in "ab"]))
     text = (path.parent / "report.md").read_text()
-    best = [min(min(t["curve"]) for t in trials) for trials in found]
+    best = [min(min(t["curve"]) for t in trials) for trials in searches]
     first = "ab"[int(np.argmin(best))]
     assert f"Of 2 runs, {first} has the best {METRIC}: {min(best):.4f}" in text
     assert all((path.parent / f"{name}-curves.png").exists() for name in "ab")
