@@ -48,7 +48,7 @@ from benchmarks.harness import (
     spread,
     verdict,
 )
-from benchmarks.memory_growth import MemoryWatch
+from benchmarks.overheads.memory_growth import MemoryWatch
 from raysweep.data.sources.fetch import fetch
 
 _BARE, _LOOP, _RAY_DATA, _MEMORY = 0.90, 2.5, 1.3, 1.10

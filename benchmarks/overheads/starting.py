@@ -1,6 +1,6 @@
 """From start to the first epoch, and memory with two trials at a time, beside Ray Tune's defaults.
 
-python -m benchmarks.starting --repeats 3
+python -m benchmarks.overheads.starting --repeats 3
 
 A search of four trials of one epoch on 2,000 generated ratings, in fresh processes, in turns. The
 first epoch is there when a trial's result is in the run's files; looked for ten times a second.
@@ -34,7 +34,7 @@ from benchmarks.harness import (
     spread,
     verdict,
 )
-from benchmarks.memory_growth import MemoryWatch
+from benchmarks.overheads.memory_growth import MemoryWatch
 from benchmarks.problem import prepare
 from benchmarks.ratings_search import RAY_TUNE, RAYSWEEP
 

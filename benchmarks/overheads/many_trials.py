@@ -1,7 +1,7 @@
 """Does a trial cost more when there are many? Seconds that the first 100 and that all 2,000 added.
 
-python -m benchmarks.many_trials                     # 1, 2 and 4 simulated nodes; an hour
-python -m benchmarks.many_trials --nodes 1 --trials 20 200
+python -m benchmarks.overheads.many_trials                     # 1, 2 and 4 simulated nodes; an hour
+python -m benchmarks.overheads.many_trials --nodes 1 --trials 20 200
 
 Trials of one epoch on 2,000 generated ratings, one a node at a time. What a trial adds is the time
 from the search's first look at its ledger until so many trials have ended, less their training,

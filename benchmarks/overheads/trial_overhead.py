@@ -1,7 +1,7 @@
 """Seconds that a trial costs besides its training: raysweep, and Ray Tune with its defaults.
 
-python -m benchmarks.trial_overhead                  # 20 and 60 trials, 1 and 2 at a time
-python -m benchmarks.trial_overhead --trials 10 30
+python -m benchmarks.overheads.trial_overhead                  # 20 and 60 trials, 1 and 2 at a time
+python -m benchmarks.overheads.trial_overhead --trials 10 30
 
 Trials of one epoch on 2,000 generated ratings. Two searches of different length have the same
 start and end, so the difference of their times is that of the further trials alone.
