@@ -39,17 +39,22 @@ PACKAGES = tuple(name for layer in LAYERS for name in layer)
 OURS = frozenset(PACKAGES) - {"raysweep", "benchmarks"}  # imported as raysweep.NAME
 
 # Who may import Ray; docs/architecture.md names the same.
-RAY = ("cluster/", "data/features/ray_data.py", "trainables/ray_trainable.py")
+RAY = (
+    "cluster/",
+    "core/ray_private.py",
+    "data/features/ray_data.py",
+    "trainables/ray_trainable.py",
+)
 # Who calls Ray Tune and Ray Train.
 RAY_LIBRARIES = {
     "ray.tune": {
         "cluster/search/ledger_searcher.py",
         "cluster/search/ray_tune.py",
-        "cluster/search/recorder.py",
+        "cluster/search/tune_callback.py",
         "cluster/search/schedulers.py",
         "trainables/ray_trainable.py",
     },
-    "ray.train": {"cluster/search/ray_train.py", "trainables/ray_trainable.py"},
+    "ray.train": {"core/ray_private.py", "cluster/search/ray_train.py"},
 }
 
 MAX_LINES = 400
