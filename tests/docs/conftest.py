@@ -10,8 +10,9 @@ import pytest
 
 import raysweep.cluster  # noqa: F401  (sets what Ray reads when it is imported)
 
+from .arguments import RUNS
 from .pages import Command
-from .running import RUNS, Page
+from .running import Page
 from .samples import write_datasets, write_files
 
 # A shell has what runs in its background ignore Ctrl-C; the commands under test would inherit that.
