@@ -108,6 +108,9 @@ def measure_ensemble(run: SavedRun, top: int = 5) -> Ensemble:
         run: of image_head; the result goes into its `ensemble.json`.
         top: how many of its best heads.
 
+    Returns:
+        Accuracies of the heads and of their average.
+
     Raises:
         UserError: as `best_heads`.
     """
@@ -139,6 +142,9 @@ def pseudo_label(
         confidence: least probability of a label, above 0 and below 1.
         share: largest share of all training images, old and new, that are new, above 0 and below
             1; the surest are taken.
+
+    Returns:
+        The rows with their new labels.
 
     Raises:
         UserError: as `best_heads`; a number is out of range; the features are of another backbone,

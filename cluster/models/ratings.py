@@ -106,6 +106,9 @@ def factor_ends(run: SavedRun, top: int) -> pd.DataFrame:
         run: a run of matrix_factorization.
         top: how many items at either end.
 
+    Returns:
+        A table of components and items.
+
     Raises:
         UserError: the run is of another kind or has no trained model.
     """

@@ -73,6 +73,9 @@ def file_vectors(path: str | None, dim: int | None = None) -> WordVectors:
         path: a file, folder or zip file; None for GloVe 6B, which is fetched if need be.
         dim: numbers in a vector, where there are several files.
 
+    Returns:
+        The vectors, memory-mapped.
+
     Raises:
         UserError: as `glove.load` and `fetch`.
     """

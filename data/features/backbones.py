@@ -86,6 +86,9 @@ def load_backbone(
         seed: of random weights.
         size: side of the images in pixels; the network's by default.
 
+    Returns:
+        The network in two parts, on the CPU.
+
     Raises:
         UserError: there is no such network, its weights do not exist, cannot be downloaded or do
             not fit, or it cannot be cut.
@@ -110,6 +113,9 @@ def backbone_of(index: ShardIndex, weights: str = "") -> Backbone:
     Args:
         index: of the features.
         weights: where the network's weights are now, if they were moved.
+
+    Returns:
+        The network in two parts, on the CPU.
 
     Raises:
         UserError: the weights do not exist, cannot be downloaded, or are not those that made the

@@ -101,9 +101,14 @@ class FeatureRequest:
         return replace(default, resize=resize)
 
     def variants(self, split: str, splits: set[str]) -> list[int]:
-        """Returns the variants to make of each image of a split, given the names of all splits.
+        """Lists the variants to make of each image of a split.
 
-        0 is the image itself, -1 its mirror image, k ≥ 1 its k-th random variant.
+        Args:
+            split: name of the split.
+            splits: names of all splits.
+
+        Returns:
+            0 for the image itself, -1 for its mirror image, k ≥ 1 for its k-th random variant.
         """
         chosen = self.augment_splits or ({"train"} if "train" in splits else splits)
         if split not in chosen:
@@ -168,6 +173,9 @@ def open_job(
         storage: the folder of features.
         images: from `list_images(request.images)`.
         backbone: the request's, loaded.
+
+    Returns:
+        The job, with the parts as pending whose shards are not there.
 
     Raises:
         UserError: the folder holds features of another request (the message shows the difference),

@@ -71,6 +71,9 @@ def plan_workers(nodes: list[Mapping[str, float]], gpus: int | None = None) -> W
         gpus: number of GPUs to use, those that an autoscaler will add included; by default as many
             as the nodes have.
 
+    Returns:
+        Numbers of processes for the whole cluster, and what each of them gets.
+
     Raises:
         UserError: there is no node with a CPU.
     """

@@ -84,6 +84,9 @@ class ShardIndex:
             storage: the folder of features.
             complete: refuse features of which some are still missing.
 
+        Returns:
+            The index.
+
         Raises:
             UserError: there is none, it is damaged, of another format, or not complete.
         """

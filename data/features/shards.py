@@ -201,6 +201,9 @@ def read_shard(
         shape: `feature_shape` of the index.
         features: whether to read the features; without them, [n, 0], it is fast.
 
+    Returns:
+        Its rows, in the file's order.
+
     Raises:
         UserError: the shard is damaged or missing.
     """

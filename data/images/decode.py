@@ -46,11 +46,18 @@ class Resize:
     interpolation: str = "bilinear"
 
     def box(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """The part of the image that is shown: (left, top, right, bottom) in its pixels.
+        """Computes which part of an image is shown.
 
         Resizing only this part computes the same pixels as resizing all and cutting the middle out
         (torchvision's `Resize` and `CenterCrop`, with their rounding), in less time, and without
         the huge image that a strip of 1 × 10,000 pixels would become.
+
+        Args:
+            width: of the image in pixels.
+            height: of the image in pixels.
+
+        Returns:
+            Left, top, right and bottom edge, in pixels of the image.
         """
         if self.mode == "squash":
             return 0.0, 0.0, float(width), float(height)

@@ -192,5 +192,5 @@ def read_image(storage: Storage, path: str) -> bytes:
 
 
 def path_of(root: str, path: str) -> str:
-    """Returns the whole path or URI of a listed image, given the list's root and the image's id."""
+    """Returns the whole path or URI of a listed image, of the list's `root` and its id `path`."""
     return path if path.startswith("/") or _ADDRESS.match(path) else f"{root}/{path}"

@@ -112,6 +112,9 @@ def text_statistics(corpus: Corpus, vocabulary: Vocabulary, rows: np.ndarray) ->
         corpus: All texts.
         vocabulary: Counted on `rows`.
         rows: Which texts, int [m], at least one.
+
+    Returns:
+        Their numbers and lengths, in words before anything is cut off.
     """
     lengths = corpus.lengths[rows]
     return TextStatistics(

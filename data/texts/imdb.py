@@ -65,6 +65,9 @@ def load(
         split_seed: Seed of that choice, 0 or more.
         progress: Whether to show progress on standard error.
 
+    Returns:
+        Three sets of texts, the vocabulary and the names of the classes.
+
     Raises:
         UserError: Nothing is there, the archive is damaged, a class has no reviews in a split, a
             review is empty or not UTF-8, an argument is out of range, or the cache is not writable.

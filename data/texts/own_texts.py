@@ -57,6 +57,9 @@ def load(
         empty: What to do with a text without words: `error` or `skip`.
         progress: Whether to show progress on standard error.
 
+    Returns:
+        Three sets of texts, the vocabulary and the names of the classes.
+
     Raises:
         UserError: A file, column, text or label is missing or empty, a line cannot be read or is
             not UTF-8 (the message names it), there are fewer than two classes or as many as texts,

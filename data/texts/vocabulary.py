@@ -66,6 +66,9 @@ class Vocabulary:
             size: Number of ids, padding and rare words included, at least 3. Where there are fewer
                 words than that, the vocabulary is smaller.
 
+        Returns:
+            The vocabulary.
+
         Raises:
             UserError: The size is below 3.
         """
@@ -112,7 +115,7 @@ class Vocabulary:
         return "<rare>" if number == self.rare_id else self.words[number - 1]
 
     def encode(self, texts: Iterable[str], length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Encodes new texts; see `Corpus.encode` for shapes and errors."""
+        """Encodes new `texts` as rows of `length` ids; returns and raises as `Corpus.encode`."""
         return tokenize_all(texts).encode(self, length)
 
 

@@ -49,7 +49,7 @@ class BadRows:
     num_skipped: int = field(default=0, init=False)
 
     def add(self, line: int, problem: str) -> None:
-        """Counts a bad row; raises UserError for it where `skip` is not set."""
+        """Counts a bad row; without `skip`, raises UserError with its `line` and `problem`."""
         if not self.skip:
             raise UserError(
                 f"{self.source}, {self.unit} {line}: {problem}; correct the file, or pass "
@@ -68,6 +68,9 @@ def read_blocks(stream: IO[bytes], bad: BadRows) -> Iterator[Block]:
     Args:
         stream: The file, opened at its start.
         bad: What happens to bad rows; `num_skipped` counts them, `unit` is set.
+
+    Yields:
+        Blocks of good rows, in the file's order.
 
     Raises:
         UserError: The file is empty, of another format or cut off, or a row is bad (wrong number

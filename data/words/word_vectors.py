@@ -81,7 +81,7 @@ class WordVectors:
         return self.vectors[row] / self.norms[row]
 
     def neighbours(self, word: str, k: int = 10) -> Neighbours:
-        """Returns the k words nearest to a word, by cosine, nearest first; see `row` for errors."""
+        """Returns the `k` words nearest to `word` by cosine, nearest first; errors as `row`."""
         row = self.row(word)
         return self.nearest(self.vectors[row], k, leave_out=(row,))
 
@@ -199,6 +199,9 @@ def vocabulary_vectors(
         seed: Seed of what is drawn, 0 or more.
         deviation: Standard deviation of what is drawn, before it is divided.
         divisor: What everything is divided by.
+
+    Returns:
+        The table, and how much of the vocabulary has pretrained vectors.
 
     Raises:
         UserError: The seed is below 0.
