@@ -29,9 +29,9 @@ from raysweep.trainables.parallel import Parallel
 from raysweep.trainables.trainer import Trainer
 
 _NUM_WORKERS = 2
-_ROWS, _FEATURES, _CLASSES, _BATCH = 4096, 1280, 10, 128
-# Layers of the heads: the default one of 0.3 million weights, and one of 7 million.
-HEADS: dict[str, tuple[int, ...]] = {"small": (256,), "large": (2048, 2048)}
+_ROWS, _FEATURES, _CLASSES, _BATCH = 2048, 1280, 10, 128
+# Layers of the heads: the default one of 0.3 million weights, and one of 2.4 million.
+HEADS: dict[str, tuple[int, ...]] = {"small": (256,), "large": (1024, 1024)}
 
 
 def _arrays() -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _work(rank: int, folder: str, layers: tuple[int, ...], rounds: int) -> None:
             if number >= 0:
                 times[which].append(seconds)
     weights = [trainer.learner.model.output.weight for trainer in trainers]
-    away = float((weights[0] - weights[1]).abs().max())
+    away = float((weights[0] - weights[1]).detach().abs().max())
     if rank == 0:
         torch.save({"message": times[0], "overlapped": times[1], "away": away}, f"{folder}/times")
     dist.destroy_process_group()
