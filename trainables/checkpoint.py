@@ -58,10 +58,10 @@ def load(storage: Storage, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     state: dict[str, Any] = {}
     for path, value in {**plain, **tensors}.items():
         *parents, leaf = path.split("/")
-        place = state
+        branch = state
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = value
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = value
     return state, header
 
 

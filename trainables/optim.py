@@ -13,7 +13,13 @@ import torch
 from raysweep.core.config import Config, option
 from raysweep.core.errors import UserError
 
-__all__ = ["TrainingConfig", "build_optimizer", "learning_rate", "parse_phases"]
+__all__ = [
+    "TrainingConfig",
+    "build_optimizer",
+    "complete_momentum",
+    "learning_rate",
+    "parse_phases",
+]
 
 OPTIMIZERS = ("adam", "sgd", "adagrad")
 SCHEDULES = ("constant", "linear", "cosine", "phases")
@@ -109,6 +115,19 @@ def build_optimizer(
         return _without_compiler(torch.optim.Adagrad)(parameters, lr=rate, fused=True)
     momentum = config.momentum
     return _without_compiler(torch.optim.SGD)(parameters, lr=rate, momentum=momentum, fused=True)
+
+
+def complete_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Gives weights that were frozen until now the momentum 0, where others have momentum.
+
+    PyTorch's fused SGD fails where some weights have a momentum and others have none yet. For them
+    v = μ·0 + g is what it starts with anyway.
+    """
+    for group in optimizer.param_groups:
+        trained = [parameter for parameter in group["params"] if parameter.requires_grad]
+        if any("momentum_buffer" in optimizer.state.get(each, {}) for each in trained):
+            for each in trained:
+                optimizer.state[each].setdefault("momentum_buffer", torch.zeros_like(each))
 
 
 @cache

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raysweep.core.errors import UserError
 from raysweep.trainables.learner import Learner, seed_everything
-from raysweep.trainables.optim import learning_rate
+from raysweep.trainables.optim import complete_momentum, learning_rate
 from raysweep.trainables.parallel import Parallel
 
 __all__ = ["Trainer", "TrainingDivergedError", "autocast"]
@@ -70,6 +70,7 @@ class Trainer:
             # What is dropped from other rows is drawn anew; the order of rows stays common to all.
             seed_everything(learner.config.seed, learner.epoch, learner.rank)
         learner.on_epoch_start(learner.epoch)
+        complete_momentum(learner.optimizer)
         return generator
 
     def train_epoch(self, generator: torch.Generator) -> float:

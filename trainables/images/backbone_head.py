@@ -59,10 +59,10 @@ def dense_sites(network: nn.Sequential) -> list[str]:
     Where there is one dense layer only, before it: after `input`.
     """
     leaves = [(n, m) for n, m in network.named_modules() if not list(m.children())]
-    dense = [place for place, (_, m) in enumerate(leaves) if isinstance(m, nn.Linear)]
+    dense = [number for number, (_, m) in enumerate(leaves) if isinstance(m, nn.Linear)]
     sites = []
-    for place in dense[:-1]:
-        after = leaves[place + 1][1]
+    for number in dense[:-1]:
+        after = leaves[number + 1][1]
         plain = isinstance(after, (nn.Linear, nn.Dropout))
-        sites.append(leaves[place if plain else place + 1][0])
+        sites.append(leaves[number if plain else number + 1][0])
     return sites or ["input"]

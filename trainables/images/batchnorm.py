@@ -63,8 +63,8 @@ class StreamingMoments:
             raise ValueError(f"rows of shape {tuple(batch.shape)} for {len(self.mean)} channels")
         if len(batch):
             rows = batch.detach().double()
-            mean = rows.mean(0)
-            squares = (rows - mean).square_().sum(0)
+            mean = rows.mean(0)  # [num_channels]
+            squares = (rows - mean).square_().sum(0)  # Σ_n (x - mean)², [num_channels]
             self._add(len(batch), mean.cpu().numpy(), squares.cpu().numpy())
 
     def merge(self, other: StreamingMoments) -> None:
@@ -73,7 +73,8 @@ class StreamingMoments:
 
     def into(self, layer: Any) -> None:
         """Makes a batch normalisation the identity on rows like these, in evaluation mode."""
-        # The scale undoes what the layer does with its rounded variance, not with the exact one.
+        # y = γ·(x - mean) / √(var + ε) + β is x for γ = √(var + ε), β = mean. The scale undoes what
+        # the layer does with its rounded variance, not with the exact one.
         mean, variance = (torch.from_numpy(v).float() for v in (self.mean, self.variance))
         state = {
             "running_mean": mean,
@@ -85,10 +86,12 @@ class StreamingMoments:
         layer.load_state_dict(state)
 
     def _add(self, count: int, mean: np.ndarray, squares: np.ndarray) -> None:
+        # Chan, Golub and LeVeque, 1979, for parts A and B with δ = mean_B - mean_A:
+        # mean = mean_A + δ·n_B / n;  squares = squares_A + squares_B + δ²·n_A·n_B / n.
         total = self.count + count
         if not total:
             return
-        away = mean - self.mean
+        away = mean - self.mean  # δ, [num_channels]
         self.mean = self.mean + away * (count / total)
         self.squares = self.squares + squares + away**2 * (self.count * (count / total))
         self.count = total
@@ -171,7 +174,7 @@ def insert(network: nn.Module, sites: Mapping[str, Site], eps: float = 1e-5) -> 
 
     Args:
         network: left as it is.
-        sites: what `measure` found, by layer.
+        sites: what `measure` returned, by layer.
         eps: added to each variance, so that a constant channel divides by no zero.
     """
     network = copy.deepcopy(network)
@@ -179,9 +182,9 @@ def insert(network: nn.Module, sites: Mapping[str, Site], eps: float = 1e-5) -> 
         layer = _find(network, name)
         pair = nn.Sequential(layer, _normalisation(site, eps).to(_device(network)))
         pair.train(network.training)
-        places = [n for n, m in network.named_modules(remove_duplicate=False) if m is layer]
-        for place in places:
-            parent, _, child = place.rpartition(".")
+        names = [n for n, m in network.named_modules(remove_duplicate=False) if m is layer]
+        for each in names:
+            parent, _, child = each.rpartition(".")
             setattr(network.get_submodule(parent), child, pair)
     return network
 
@@ -245,6 +248,7 @@ def _watch(sites: dict[str, Site], name: str, layer: nn.Module, output: Any) -> 
             f"the layer '{name}' is used in several places with different shapes; name a layer "
             "that is used once"
         )
+    # [n, channels, …] or [n, …, channels] -> [n · …, channels]
     site.moments.update(output.movedim(axis, -1).reshape(-1, channels))
 
 

@@ -1,4 +1,8 @@
-"""The dense network on image features, and its layers that know of a batch in several processes."""
+"""The dense network on image features, and its layers that know of a batch in several processes.
+
+Batch normalisation: Ioffe and Szegedy, "Batch Normalization", ICML 2015. In training
+y = γ·(x - mean) / √(var + ε) + β with mean and variance of the batch, of each feature by itself.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ def pool(features: Tensor, how: str) -> Tensor:
     rows = features.flatten(1)
     if how == "flatten" or features.dim() < 3:
         return rows
-    maps = features.flatten(2).float()
+    maps = features.flatten(2).float()  # [n, channels, height · width]
     return maps.mean(2) if how == "mean" else maps.amax(2)
 
 
@@ -49,11 +53,13 @@ class BatchNorm(WholeBatchLayer, nn.BatchNorm1d):
         assert self.parallel is not None
         assert self.running_mean is not None
         assert self.running_var is not None
-        mean = self.parallel.sum(rows.sum(0)) / total
-        away = rows - mean
-        variance = self.parallel.sum(away.square().sum(0)) / total
+        mean = self.parallel.sum(rows.sum(0)) / total  # over all processes, [num_features]
+        away = rows - mean  # [n, num_features]
+        variance = self.parallel.sum(away.square().sum(0)) / total  # [num_features]
         with torch.no_grad():
             assert self.momentum is not None
+            # running += momentum · (batch's - running), the variance divided by total - 1, as in
+            # PyTorch's documentation of BatchNorm1d.
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (total / (total - 1)), self.momentum)
             if self.num_batches_tracked is not None:
@@ -76,12 +82,13 @@ class Dropout(WholeBatchLayer, nn.Module):
         """Drops values of [n, width], in training only."""
         if not self.training or not self.rate:
             return rows
-        place = Slice() if self.parallel is None else self.parallel.slice
-        total = len(rows) if place.rows is None else place.total
+        here = Slice() if self.parallel is None else self.parallel.slice
+        total = len(rows) if here.rows is None else here.total
+        # Drawn for the whole batch, which every process does alike; then the rows that are here.
         kept = torch.empty(total, rows.shape[1], dtype=rows.dtype, device=rows.device)
-        kept.bernoulli_(1 - self.rate)
-        if place.rows is not None:
-            kept = kept.index_select(0, place.rows)
+        kept.bernoulli_(1 - self.rate)  # 1 where kept, [total, width]
+        if here.rows is not None:
+            kept = kept.index_select(0, here.rows)  # [n, width]
         return rows * kept / (1 - self.rate)
 
 
@@ -135,10 +142,10 @@ class HeadNet(nn.Module):
 
     def last_hidden(self, features: Tensor, sizes: Tensor) -> Tensor:
         """What the classes' own layer sees, float [n, width]; arguments as in `forward`."""
-        rows = self.input(pool(features, self.pooling).float())
+        rows = self.input(pool(features, self.pooling).float())  # [n, width]
         if self.image_size:
-            standard = (sizes - self.size_mean) / self.size_std
-            rows = torch.cat([rows, standard.to(rows.dtype)], 1)
+            standard = (sizes - self.size_mean) / self.size_std  # pixels -> deviations, [n, 2]
+            rows = torch.cat([rows, standard.to(rows.dtype)], 1)  # [n, width + 2]
         hidden: Tensor = self.hidden(rows)
         return hidden
 

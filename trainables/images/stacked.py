@@ -1,4 +1,8 @@
-"""Image heads in a pack: the layers of `HeadNet` on stacked weights."""
+"""Image heads in a pack: the layers of `HeadNet` on stacked weights.
+
+K heads, n rows that all share. Labels smoothed by s: Szegedy et al., "Rethinking the Inception
+Architecture for Computer Vision", CVPR 2016, as `torch.nn.functional.cross_entropy` has them.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,11 @@ __all__ = ["head_losses"]
 
 def head_losses(stacked: StackedModels, features: Tensor, sizes: Tensor, labels: Tensor) -> Tensor:
     """The mean cross-entropy of every head on one batch, labels smoothed as each asks, [K]."""
-    scores = _scores(stacked, features, sizes).log_softmax(2)
+    scores = _scores(stacked, features, sizes).log_softmax(2)  # log p, [K, n, classes]
+    # log p of the right class, [K, n]
     right = scores.gather(2, labels.expand(len(stacked), -1)[:, :, None].long()).squeeze(2)
-    smoothing = stacked.per_learner([c.label_smoothing for c in _configs(stacked)], 2)
+    smoothing = stacked.per_learner([c.label_smoothing for c in _configs(stacked)], 2)  # s, [K, 1]
+    # -(1 - s)·log p_right - s·mean over classes of log p
     loss = -((1 - smoothing) * right + smoothing * scores.mean(2))
     return loss.sum(1) / max(len(labels), 1)
 
@@ -33,7 +39,7 @@ def _scores(stacked: StackedModels, features: Tensor, sizes: Tensor) -> Tensor:
     assert isinstance(net, HeadNet)
     norms = (module for module in net.modules() if isinstance(module, BatchNorm))
     config = configs[0]
-    rows = pool(features, net.pooling).float()
+    rows = pool(features, net.pooling).float()  # [n, width]
     rows = _site(stacked, rows, config.input_batchnorm, [c.input_dropout for c in configs], norms)
     if net.image_size:
         standard = ((sizes - net.size_mean) / net.size_std).to(rows.dtype)
@@ -41,6 +47,7 @@ def _scores(stacked: StackedModels, features: Tensor, sizes: Tensor) -> Tensor:
     normalised = config.of_layers("dense_batchnorm")
     rates = [c.of_layers("dense_dropout") for c in configs]
     *hidden, output = net.dense_layers()
+    # From the first dropout or layer on rows are [K, n, width].
     for number, layer in enumerate(hidden):
         rows = stacked.linear(layer, rows).relu()
         site_rates = [of_layers[number] for of_layers in rates]
@@ -67,7 +74,9 @@ def _normalise(stacked: StackedModels, layer: BatchNorm, rows: Tensor) -> Tensor
         stacked.of(each)
         for each in (layer.running_mean, layer.running_var, layer.weight, layer.bias)
     )
+    # Each [K, width].
     if rows.shape[-2] == 1:
+        # One row has no spread; the statistics so far stand in, as in `BatchNorm`.
         scale = weight / torch.sqrt(variance + layer.eps)
         return (rows - mean[:, None]) * scale[:, None] + bias[:, None]
     stacked.of(layer.num_batches_tracked).add_(1)
@@ -78,7 +87,7 @@ def _normalise(stacked: StackedModels, layer: BatchNorm, rows: Tensor) -> Tensor
             rows, mean[0], variance[0], None, None, True, momentum, layer.eps
         )
         mean[1:], variance[1:] = mean[0], variance[0]
-        return torch.addcmul(bias[:, None], rows, weight[:, None])
+        return torch.addcmul(bias[:, None], rows, weight[:, None])  # β + x̂·γ, [K, n, width]
     wide = rows.transpose(0, 1).flatten(1)  # [n, K · width]: each column is normalised by itself
     own = (mean.flatten(), variance.flatten(), weight.flatten(), bias.flatten())
     wide = nn.functional.batch_norm(wide, *own, True, momentum, layer.eps)

@@ -143,6 +143,7 @@ class RatingsLearner(Learner[R]):
         """λ for each row of the users' or items' tables, float32 [rows, 1], or one for all."""
         if self.config.l2_on == "table":
             return l2
+        # λ_i = λ · n_i^e / Σ_j n_j^e with n_i the training ratings of row i, [rows].
         ratings = torch.bincount(self.data[f"train_{role}"], minlength=self.data[f"num_{role}s"])
         exponent = 1.0 if self.config.l2_on == "batch" else 0.5
         weights = ratings.clamp(min=1).float() ** exponent
@@ -197,6 +198,7 @@ class RatingsLearner(Learner[R]):
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
         """RMSE, MSE and MAE of predictions within the scale."""
         predicted = self.predict(data[f"{prefix}_user"], data[f"{prefix}_item"])
+        # In the ratings' own unit; squared in that of MSE.
         error = (predicted - data[f"{prefix}_rating"]).double()
         mse = float(error.square().mean())
         mae = float(error.abs().mean())
@@ -236,16 +238,18 @@ class Tables(nn.Module):
         if config.implicit_feedback:
             self.implicit = nn.Parameter(torch.zeros(num_items, config.num_factors))
             user, item = data["train_user"], data["train_item"]
+            # N(u) as bags: the items of all users one after another, and where each user's start.
             by_user, by_item = (torch.argsort(ids, stable=True) for ids in (user, item))
             self._bags = (item[by_user], _starts(user[by_user], num_users))
             self._bags_back = (user[by_item], _starts(item[by_item], num_items))
             counts = torch.bincount(user, minlength=num_users).clamp(min=1)
-            self._scale = counts.float().rsqrt()[:, None]
+            self._scale = counts.float().rsqrt()[:, None]  # |N(u)|^(-1/2), [num_users, 1]
 
     def look_up(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """The vectors of users and items, float32 [n, num_factors] each."""
-        users = self.user.weight
+        users = self.user.weight  # p, [num_users, num_factors]
         if self.implicit is not None:
+            # Σ_{j in N(u)} y_j of every user, [num_users, num_factors]
             sums = _BagSum.apply(self.implicit, *self._bags, *self._bags_back)
             users = users + self._scale * sums
         return nn.functional.embedding(user, users), self.item(item)
@@ -254,9 +258,9 @@ class Tables(nn.Module):
         self, stacked: StackedModels, user: Tensor, item: Tensor
     ) -> tuple[Tensor, Tensor]:
         """`look_up` for every model of a pack that these tables lead, [K, n, num_factors] each."""
-        users = stacked.of(self.user.weight)
+        users = stacked.of(self.user.weight)  # [K, num_users, num_factors]
         if self.implicit is not None:
-            # One sum of wide rows for all models.
+            # One sum of wide rows for all models, [num_items, K · num_factors].
             wide = stacked.of(self.implicit).transpose(0, 1).flatten(1)
             sums = _BagSum.apply(wide, *self._bags, *self._bags_back)
             users = users + self._scale * sums.view(len(sums), len(stacked), -1).transpose(0, 1)
@@ -281,6 +285,8 @@ class Tables(nn.Module):
 
 class _BagSum(torch.autograd.Function):
     """For each user the sum of the rows of the user's items; backward is the same, transposed.
+
+    y = A·w with A[u, j] = 1 where user u rated item j, else 0; dL/dw = Aᵀ·dL/dy.
 
     PyTorch's own backward of embedding_bag scatters row by row; this one sums bags of users for
     each item, which was 8 times as fast on one core.

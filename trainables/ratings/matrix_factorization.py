@@ -27,7 +27,8 @@ class MatrixFactorizationConfig(RatingsConfig):
 
 class _DotProduct(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        user_vector, item_vector = self.look_up(user, item)
+        user_vector, item_vector = self.look_up(user, item)  # [n, num_factors] each
+        # r_ui = p_u·q_i + b_u + b_i + mean, [n]
         return (user_vector * item_vector).sum(1) + self.baseline(user, item)
 
 
@@ -48,7 +49,7 @@ class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig], Stackable):
     def stacked_loss(self, stacked: StackedModels, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Mean squared error of every one of stacked models: one look-up in all their tables."""
         user, item, rating = batch
-        vectors = self.model.stacked_look_up(stacked, user, item)
+        vectors = self.model.stacked_look_up(stacked, user, item)  # [K, n, num_factors] twice
         predicted = (vectors[0] * vectors[1]).sum(2) + self.model.stacked_baseline(
             stacked, user, item
         )

@@ -85,11 +85,13 @@ class _Network(nn.Module):
         return [layer for layer in self.dense if isinstance(layer, nn.Linear)]
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        vectors = self.tables.look_up(user, item)
+        vectors = self.tables.look_up(user, item)  # [n, num_factors] twice
         inputs = [self.embedding_dropout(vector) for vector in vectors]
         rows = {"user": user, "item": item}
         inputs += [table.index_select(0, rows[role]) for role, table in self.features]
-        rating = self.dense(torch.cat(inputs, 1)).squeeze(1)
+        rating = self.dense(torch.cat(inputs, 1)).squeeze(
+            1
+        )  # [n, 2 · num_factors + features] -> [n]
         if self.factorization:
             rating = rating + (vectors[0] * vectors[1]).sum(1) + self.tables.baseline(user, item)
         return rating
@@ -115,17 +117,17 @@ class RatingsNet(RatingsLearner[RatingsNetConfig], Stackable):
         """Mean squared error of every one of stacked models; see `_Network.forward`."""
         user, item, rating = batch
         net, configs = self.model, [learner.config for learner in stacked.learners]
-        vectors = net.tables.stacked_look_up(stacked, user, item)
+        vectors = net.tables.stacked_look_up(stacked, user, item)  # [K, n, num_factors] twice
         inputs = [stacked.drop(each, [c.embedding_dropout for c in configs]) for each in vectors]
         for role, table in net.features:
             known = table.index_select(0, user if role == "user" else item)
             inputs.append(known.expand(len(stacked), -1, -1))
-        rows = torch.cat(inputs, 2)
+        rows = torch.cat(inputs, 2)  # [K, n, 2 · num_factors + features]
         *hidden, output = net.dense_layers()
         for number, layer in enumerate(hidden):
             rows = stacked.linear(layer, rows).relu()
             rows = stacked.drop(rows, [c.dense_dropout[number] for c in configs])
-        predicted = stacked.linear(output, rows).squeeze(2)
+        predicted = stacked.linear(output, rows).squeeze(2)  # [K, n]
         if net.factorization:
             predicted = predicted + (vectors[0] * vectors[1]).sum(2)
             predicted = predicted + net.tables.stacked_baseline(stacked, user, item)

@@ -133,7 +133,7 @@ class CharRNN(Learner[CharRNNConfig]):
         return nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten())
 
     def limit_gradients(self) -> None:
-        """Cuts the gradient to max_norm: one steep place must not undo what was learned."""
+        """Cuts the gradient to max_norm: one steep step must not undo what was learned."""
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_norm)
 
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
@@ -176,8 +176,8 @@ class CharRNN(Learner[CharRNNConfig]):
         padded = nn.functional.pad(ids, (0, rows * length + 1 - len(ids)), value=PADDING)
         inputs, targets = padded[:-1].view(rows, length), padded[1:].view(rows, length)
         if config.predict == "last":
-            places = torch.arange(1, length + 1, device=ids.device)
-            ends = places % min(config.sequence_length, length) == 0
+            read = torch.arange(1, length + 1, device=ids.device)  # symbols read so far, [length]
+            ends = read % min(config.sequence_length, length) == 0
             targets = torch.where(ends, targets, PADDING)
         return inputs, targets
 

@@ -1,4 +1,9 @@
-"""A recurrent network over symbols, its state, and how a symbol is drawn from its scores."""
+"""A recurrent network over symbols, its state, and how a symbol is drawn from its scores.
+
+Cells as in PyTorch's documentation: LSTM (Hochreiter and Schmidhuber, Neural Computation 9, 1997),
+GRU (Cho et al., EMNLP 2014), simple RNN h' = tanh(W·x + U·h + b). Tied weights: Press and Wolf,
+"Using the Output Embedding to Improve Language Models", EACL 2017.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +54,17 @@ class Network(nn.Module):
             self.output.weight = self.embedding.weight
 
     def forward(self, ids: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """Scores of every next symbol, [rows, steps, num_symbols], and the state at the end."""
-        hidden, state = self.recurrent(self.input_dropout(self.embedding(ids)), state)
+        """Scores of every next symbol, and the state at the end.
+
+        Args:
+            ids: int64 [rows, steps].
+            state: where the rows start.
+
+        Returns:
+            [rows, steps, num_symbols], and the state.
+        """
+        vectors = self.input_dropout(self.embedding(ids))  # [rows, steps, embedding_size]
+        hidden, state = self.recurrent(vectors, state)  # [rows, steps, hidden_size]
         return self.output(self.narrow(self.output_dropout(hidden))), state
 
 
@@ -58,7 +72,8 @@ def choose(scores: Tensor, temperature: float, generator: torch.Generator) -> in
     """Draws from softmax(scores / temperature), scores float [n]; 0 takes the highest score."""
     if temperature < 0 or not math.isfinite(temperature):
         raise UserError(f"temperature: {temperature} must be 0 or more, e.g. 0.8")
-    # A range of 1e4 / temperature overflows nothing: the highest score is 0 after this.
+    # softmax(s / T)_k = exp(s_k / T) / Σ_j exp(s_j / T), [n]. Subtracting the highest score changes
+    # nothing in it and lets nothing overflow: the largest exponent is 0.
     scaled = (scores - scores.max()).double() / max(temperature, 1e-300)
     if temperature == 0 or not torch.isfinite(scaled).any():
         return int(scores.argmax())
@@ -70,7 +85,7 @@ def first_rows(state: State, rows: int) -> State:
     if state is None:
         return None
     if isinstance(state, tuple):
-        return tuple(part[:, :rows].contiguous() for part in state)
+        return tuple(part[:, :rows].contiguous() for part in state)  # [num_layers, rows, hidden]
     return state[:, :rows].contiguous()
 
 

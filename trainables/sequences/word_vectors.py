@@ -90,9 +90,10 @@ class _Windows(nn.Module):
     def forward(self, windows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of real [n, 1] and of corrupted windows [n, 1]: the context is computed once."""
         half = windows.shape[1] // 2
-        vectors = self.embedding_dropout(self.embedding(windows))
+        vectors = self.embedding_dropout(self.embedding(windows))  # [n, window, size]
+        # [n, (window - 1) · size]
         around = torch.cat([vectors[:, :half], vectors[:, half + 1 :]], 1).flatten(1)
-        context = self.context(around)
+        context = self.context(around)  # [n, hidden_size]
         words = (vectors[:, half], self.embedding_dropout(self.embedding(noise[:, 0])))
         real, corrupted = (
             self.output(self.hidden_dropout(torch.relu(context + self.middle(word))))
@@ -108,7 +109,7 @@ class _Windows(nn.Module):
         configs = [learner.config for learner in stacked.learners]
         table, rates = stacked.of(self.embedding.weight), [c.embedding_dropout for c in configs]
         vectors = stacked.drop(stacked.embedding(table, windows.flatten()), rates)
-        vectors = vectors.view(len(stacked), count, width, -1)
+        vectors = vectors.view(len(stacked), count, width, -1)  # [K, n, window, size]
         half = width // 2
         around = torch.cat([vectors[:, :, :half], vectors[:, :, half + 1 :]], 2).flatten(2)
         context = stacked.linear(self.context, around)
@@ -138,8 +139,11 @@ class _SkipGram(nn.Module):
     def forward(self, windows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of the middle word with those around it, and with random ones that they share."""
         half = windows.shape[1] // 2
-        middle = self.embedding_dropout(self.embedding(windows[:, half]))[:, :, None]
-        around = torch.cat([windows[:, :half], windows[:, half + 1 :]], 1)
+        middle = self.embedding_dropout(self.embedding(windows[:, half]))[
+            :, :, None
+        ]  # [n, size, 1]
+        around = torch.cat([windows[:, :half], windows[:, half + 1 :]], 1)  # ids [n, window - 1]
+        # [n, words, size] @ [n, size, 1] -> [n, words]
         return (self.context(around) @ middle).squeeze(2), (self.context(noise) @ middle).squeeze(2)
 
     def stacked_forward(
@@ -149,6 +153,7 @@ class _SkipGram(nn.Module):
         half = windows.shape[1] // 2
         rates = [learner.config.embedding_dropout for learner in stacked.learners]
         table, contexts = stacked.of(self.embedding.weight), stacked.of(self.context.weight)
+        # [K, n, size, 1]
         middle = stacked.drop(stacked.embedding(table, windows[:, half]), rates)[..., None]
 
         def scores(ids: Tensor) -> Tensor:
@@ -252,7 +257,11 @@ class WordVectorsLearner(Learner[WordVectorsConfig], Stackable):
         return (losses * weights).sum(1) / weights.sum(1)
 
     def _losses(self, real: Tensor, random: Tensor) -> Tensor:
-        """Loss of each window; a logistic loss is softplus of the score towards the wrong side."""
+        """Loss of each window, in nats [n] or [K, n].
+
+        A logistic loss is softplus of the score towards the wrong side: -log σ(s) = softplus(-s)
+        for what is real, -log(1 - σ(s)) = softplus(s) for what is random.
+        """
         return softplus(-real.float()).mean(-1) + softplus(random.float()).sum(-1)
 
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:

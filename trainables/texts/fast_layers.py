@@ -61,8 +61,10 @@ def keep_mask(shape: Sequence[int], rate: float, dtype: torch.dtype, device: Any
     size = 1
     for each in shape:
         size *= each
+    # Four elements for every 64 random bits: int64 [⌈size / 4⌉] seen as int16 [size].
     bits = _random_words(-(-size // 4), torch.device(device)).view(torch.int16)[:size]
-    # The threshold minus 1 minus 15 random bits: its sign, spread over all bits, is -1 where kept.
+    # u = 15 random bits, t = rate · 2¹⁵: t - 1 - u is negative where u ≥ t, that is with
+    # probability 1 - rate. Its sign bit, spread over all 16, is -1 (all bits set) where kept.
     bits = torch.rsub(bits.bitwise_and_(_STEPS - 1), round(rate * _STEPS) - 1)
     return bits.bitwise_right_shift_(15).to(_BITS[dtype]).view(tuple(shape))
 
@@ -76,6 +78,7 @@ def _random_words(count: int, device: torch.device) -> Tensor:
 
 
 def _masked(values: Tensor, mask: Tensor) -> Tensor:
+    """`values` where the mask has all bits set, 0.0 (no bit set) where it has none."""
     return values.view(mask.dtype).bitwise_and(mask).view(values.dtype)
 
 
@@ -127,7 +130,7 @@ class _Embed(torch.autograd.Function):
     def forward(
         ctx: Any, table: Tensor, ids: Tensor, mask: Tensor | None, scale: float, dtype: Any
     ) -> Tensor:
-        rows = (table * scale).to(dtype).index_select(0, ids)
+        rows = (table * scale).to(dtype).index_select(0, ids)  # [size, dim] -> [m, dim]
         ctx.scale, ctx.size, ctx.mask = scale, len(table), mask
         ctx.save_for_backward(ids)
         if mask is not None:
@@ -139,6 +142,7 @@ class _Embed(torch.autograd.Function):
         (ids,) = ctx.saved_tensors
         if ctx.mask is not None:
             grad = _masked(grad.contiguous(), ctx.mask)
+        # dL/dtable[i] = scale · Σ of the gradients of all rows that took row i, [size, dim].
         total = grad.new_zeros((ctx.size, grad.shape[1]), dtype=torch.float32)
         total.index_add_(0, ids, grad.float())
         total[0] = 0
@@ -150,7 +154,8 @@ def conv_relu_pool(
 ) -> Tensor:
     """Convolution over words, ReLU, dropout of single elements, maximum over windows.
 
-    Gaps count as 0 in the maximum, as do negative values.
+    y[t, f] = max(0, bias[f] + Σ_{j, c} weight[f, j, c] · rows[t + j, c]), then dropout, then the
+    maximum over each `pool` of the r rows t. Gaps count as 0 in the maximum, as do negative values.
 
     Args:
         rows: words and gaps, [r + width - 1, dim], bfloat16 or float32.
@@ -168,6 +173,7 @@ def conv_relu_pool(
 
 
 def _windows(rows: Tensor, width: int) -> Tensor:
+    """What each filter sees: rows [count, dim] as [count - width + 1, width · dim]."""
     count, dim = rows.shape
     return rows.as_strided((count - width + 1, width * dim), (dim, 1)).contiguous()
 
@@ -190,17 +196,19 @@ class _ConvReluPool(torch.autograd.Function):
         ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, gaps: Tensor, pool: int, rate: float
     ) -> Tensor:
         rows = rows.contiguous()
+        # [filters, width, dim] -> [filters, dim, width, 1]
         filters = weight.to(rows.dtype)[:, :, None, :].permute(0, 3, 1, 2)
+        # [1, dim, r + width - 1, 1] -> [1, filters, r, 1]
         image = torch.nn.functional.conv2d(_as_image(rows), filters, bias.to(rows.dtype))
-        values = image[0, :, :, 0].t().contiguous()
+        values = image[0, :, :, 0].t().contiguous()  # [r, filters]
         values.relu_().index_fill_(0, gaps, 0.0)
         bits = values.view(_BITS[rows.dtype])
         if rate:
             bits.bitwise_and_(keep_mask(values.shape, rate, rows.dtype, rows.device))
-        groups = bits.view(-1, pool, len(weight))
-        best = groups[:, 0].clone()
-        for place in range(1, pool):
-            torch.maximum(best, groups[:, place], out=best)
+        groups = bits.view(-1, pool, len(weight))  # [r / pool, pool, filters]
+        best = groups[:, 0].clone()  # the largest of each window, [r / pool, filters]
+        for row in range(1, pool):
+            torch.maximum(best, groups[:, row], out=best)
         ctx.save_for_backward(rows, filters, groups, best)
         ctx.scale = 1.0 / kept_share(rate)
         pooled = best.view(rows.dtype)
@@ -209,20 +217,24 @@ class _ConvReluPool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None, None]:
         rows, filters, groups, best = ctx.saved_tensors
-        shift = 8 * rows.element_size() - 1
-        positive = best.neg().bitwise_right_shift_(shift)
+        shift = 8 * rows.element_size() - 1  # leaves the sign bit, spread: -1 below 0, else 0
+        positive = best.neg().bitwise_right_shift_(shift)  # -1 where ReLU let something through
+        # The gradient that no row has taken yet, [r / pool, filters].
         left = (grad * ctx.scale).view(best.dtype).bitwise_and_(positive)
         # Each window's gradient goes to one of its rows, so the sum over windows is that over rows.
         of_bias = left.view(rows.dtype).sum(0, dtype=torch.float32)
         values = torch.empty_like(groups)
         # The first of the largest takes the gradient.
-        for place in range(groups.shape[1] - 1):
-            smaller = groups[:, place].sub(best).bitwise_right_shift_(shift)
-            torch.bitwise_and(left, smaller.bitwise_not(), out=values[:, place])
+        for row in range(groups.shape[1] - 1):
+            smaller = (
+                groups[:, row].sub(best).bitwise_right_shift_(shift)
+            )  # -1 where not the largest
+            torch.bitwise_and(left, smaller.bitwise_not(), out=values[:, row])
             left = left.bitwise_and_(smaller)
         values[:, -1] = left
-        grads = values.view(rows.dtype).view(-1, groups.shape[2])
+        grads = values.view(rows.dtype).view(-1, groups.shape[2])  # dL/dy, [r, filters]
         number, dim, width, _ = filters.shape
+        # dL/dW = dL/dyᵀ · windows: [filters, r] @ [r, width · dim].
         of_weight = (grads.t() @ _windows(rows, width)).float().view(number, width, dim)
         of_rows = None
         if ctx.needs_input_grad[0]:
@@ -260,6 +272,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values, weight = ctx.saved_tensors
+        # y = x·Wᵀ + b: dL/dW = dL/dyᵀ·x [outputs, inputs], dL/dx = dL/dy·W, dL/db = Σ_n dL/dy.
         of_weight = (grad.t() @ values).float()
         return grad @ weight, of_weight, grad.sum(0, dtype=torch.float32)
 
@@ -273,7 +286,10 @@ def rearrange(rows: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
     Args:
         rows: [m, dim].
         forward: rows to take, int64 [k].
-        backward: for each row the place that it was taken to, int64 [m].
+        backward: for each row its index in the result, int64 [m].
+
+    Returns:
+        [k, dim].
     """
     taken: Tensor = _Rearrange.apply(rows, forward, backward)
     return taken
@@ -302,8 +318,9 @@ def pool_texts(rows: Tensor, starts: Tensor, counts: Tensor) -> Tensor:
         [n, dim].
     """
     pieces = zip(starts.tolist(), counts.tolist(), strict=True)
-    places = [rows.detach()[start : start + count].argmax(0) + start for start, count in pieces]
-    return rows.gather(0, torch.stack(places))
+    # For each text and channel the row of the maximum, n times [dim].
+    largest = [rows.detach()[start : start + count].argmax(0) + start for start, count in pieces]
+    return rows.gather(0, torch.stack(largest))
 
 
 def mean_of_texts(rows: Tensor, starts: Tensor, counts: Tensor) -> Tensor:

@@ -1,4 +1,10 @@
-"""The networks that classify texts: dense, convolution and LSTM, on one embedding."""
+"""The networks that classify texts: dense, convolution and LSTM, on one embedding.
+
+Shapes: n texts of `length` ids each, padded in front; d numbers a word. The dense network and the
+LSTM work on [n, length, d]; the convolution on the r rows of a `RaggedBatch`, [r, d].
+Filters over words, pooled: Kim, "Convolutional Neural Networks for Sentence Classification",
+EMNLP 2014.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +27,7 @@ from raysweep.trainables.texts.fast_layers import (
     rearrange,
 )
 from raysweep.trainables.texts.ngram_scores import NgramScores
-from raysweep.trainables.texts.ragged import left_aligned, pack
+from raysweep.trainables.texts.ragged import flatten, left_aligned
 
 __all__ = ["INIT_SCALE", "SentimentNet", "build_network"]
 
@@ -75,9 +81,10 @@ class SentimentNet(nn.Module, ABC):
         Returns:
             float32 [n, num_classes].
         """
-        values = self.features(ids, lengths)
+        values = self.features(ids, lengths)  # [n, num_features]
         if self.hidden is not None:
-            values = linear(values, self.hidden.weight, self.hidden.bias).relu()
+            values = linear(values, self.hidden.weight, self.hidden.bias).relu()  # [n, hidden_size]
+        # The scores are summed in float32: cross-entropy takes the exponential of them.
         return self.output(self.dropped(values, self.config.dense_dropout).float())
 
     @abstractmethod
@@ -107,17 +114,17 @@ class SentimentNet(nn.Module, ABC):
         if self.training and config.word_dropout:
             if self.sums_words:
                 scale /= kept_share(config.word_dropout)
-            kept = keep_mask(ids.shape, config.word_dropout, self.dtype, ids.device)
-            ids = ids & kept
+            kept = keep_mask(ids.shape, config.word_dropout, self.dtype, ids.device)  # [m]
+            ids = ids & kept  # -1 keeps an id, 0 makes it padding
         if self.training and config.embedding_dropout:
             scale /= kept_share(config.embedding_dropout)
             shape = (len(ids), dim)
-            mask = keep_mask(shape, config.embedding_dropout, self.dtype, ids.device)
+            mask = keep_mask(shape, config.embedding_dropout, self.dtype, ids.device)  # [m, d]
         if self.training and config.channel_dropout:
             scale /= kept_share(config.channel_dropout)
-            shape = (num_texts + 1, dim)
+            shape = (num_texts + 1, dim)  # one row a text, the last one for gaps
             kept = keep_mask(shape, config.channel_dropout, self.dtype, ids.device)
-            kept = kept.index_select(0, texts)
+            kept = kept.index_select(0, texts)  # the text's row for each of its words, [m, d]
             mask = kept if mask is None else mask & kept
         return embed(self.table, ids, mask, scale, self.dtype)
 
@@ -127,9 +134,9 @@ class _Dense(SentimentNet):
 
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
         count, length = ids.shape
-        texts = torch.arange(count, device=ids.device).repeat_interleave(length)
-        rows = self.look_up(ids.reshape(-1).long(), texts, count)
-        return rows.view(count, -1)
+        texts = torch.arange(count, device=ids.device).repeat_interleave(length)  # [n · length]
+        rows = self.look_up(ids.reshape(-1).long(), texts, count)  # [n · length, d]
+        return rows.view(count, -1)  # [n, length · d]
 
 
 class _Convolution(SentimentNet):
@@ -144,14 +151,16 @@ class _Convolution(SentimentNet):
         dtype: torch.dtype,
     ) -> None:
         whole = not config.pooling or config.places == "mean"
-        places = 1 if whole else -(-length // config.pooling)
-        super().__init__(config, table, sum(config.num_filters) * places, num_classes, dtype)
+        windows = 1 if whole else -(-length // config.pooling)
+        super().__init__(config, table, sum(config.num_filters) * windows, num_classes, dtype)
         self.width = max(config.filter_widths)
         self.filters = nn.ParameterList()
         self.biases = nn.ParameterList()
         scale = _first_scale(config, table)
         for width, number in zip(config.filter_widths, config.num_filters, strict=True):
             filters = torch.empty(number, width, table.shape[1])
+            # Glorot and Bengio, AISTATS 2010: √(6 / (inputs + outputs)), a filter having width · d
+            # inputs and each word width · number outputs.
             bound = scale * (6.0 / (width * (table.shape[1] + number))) ** 0.5
             self.filters.append(nn.Parameter(filters.uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.zeros(number)))
@@ -160,6 +169,7 @@ class _Convolution(SentimentNet):
         """All filters, [num_filters in all, widest, embedding size]."""
         parts = []
         for filters in self.filters:
+            # [number, width, d] -> [number, widest, d], so that all have the same middle word.
             before = (self.width - 1) // 2 - (filters.shape[1] - 1) // 2
             after = self.width - filters.shape[1] - before
             parts.append(nn.functional.pad(filters, (0, 0, before, after)))
@@ -167,21 +177,22 @@ class _Convolution(SentimentNet):
 
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
         config, count = self.config, len(ids)
-        packing = pack(ids, lengths, self.width, config.pooling or 1)
-        rows = conv_relu_pool(
-            self.look_up(packing.ids, packing.texts, count),
+        ragged = flatten(ids, lengths, self.width, config.pooling or 1)
+        rows = conv_relu_pool(  # [r / pooling, filters]
+            self.look_up(ragged.ids, ragged.texts, count),  # [r + widest - 1, d]
             self.weight(),
             torch.cat(list(self.biases)),
-            packing.gaps,
+            ragged.gaps,
             config.pooling or 1,
             config.conv_dropout if self.training else 0.0,
         )
         if not config.pooling or config.places == "mean":
             over = mean_of_texts if config.pooling else pool_texts
-            rows = over(rows, packing.starts, packing.counts)
+            rows = over(rows, ragged.starts, ragged.counts)  # [n, filters]
             return self.dropped(rows, config.pool_dropout)
         rows = self.dropped(rows, config.pool_dropout)
-        return rearrange(rows, packing.spread, packing.gathered).view(count, -1)
+        # [n · windows, filters] -> [n, windows · filters]
+        return rearrange(rows, ragged.spread, ragged.gathered).view(count, -1)
 
 
 class _Lstm(SentimentNet):
@@ -193,6 +204,7 @@ class _Lstm(SentimentNet):
         super().__init__(config, table, config.lstm_size, num_classes, dtype)
         self.lstm = nn.LSTM(table.shape[1], config.lstm_size, batch_first=True)
         size = config.lstm_size
+        # [4 · size, d], [4 · size, size], [4 · size] twice: input, forget, cell and output gates.
         of_words, of_states, bias, other_bias = self.lstm.all_weights[0]
         with torch.no_grad():
             nn.init.xavier_uniform_(of_words, gain=_first_scale(config, table))
@@ -204,13 +216,13 @@ class _Lstm(SentimentNet):
             bias[size : 2 * size] = 1.0
 
     def features(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        words = left_aligned(ids, lengths)
+        words = left_aligned(ids, lengths)  # [n, longest]
         count, length = words.shape
         texts = torch.arange(count, device=ids.device).repeat_interleave(length)
         rows = self.look_up(words.reshape(-1), texts, count).view(count, length, -1)
         fast = self.dtype == torch.bfloat16
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=fast):
-            states, _ = self.lstm(rows)
+            states, _ = self.lstm(rows)  # [n, longest, d] -> [n, longest, lstm_size]
         last = (lengths.long() - 1).view(count, 1, 1).expand(-1, 1, states.shape[2])
         return states.gather(1, last)[:, 0].to(self.dtype)
 
@@ -224,7 +236,7 @@ def _first_scale(config: SentimentConfig, table: Tensor) -> float:
     spread = float(table.std())
     if config.embedding_source == "random" or not spread:
         return 1.0
-    return INIT_SCALE / 3**0.5 / spread  # of a uniform distribution from -INIT_SCALE to it
+    return INIT_SCALE / 3**0.5 / spread  # a uniform distribution from -a to a deviates by a / √3
 
 
 def build_network(

@@ -16,6 +16,7 @@ from raysweep.trainables.optim import (
     SCHEDULES,
     TrainingConfig,
     build_optimizer,
+    complete_momentum,
     learning_rate,
     parse_phases,
 )
@@ -85,8 +86,8 @@ def test_every_schedule_is_covered_here() -> None:
     assert set(SCHEDULES) == {"constant", "linear", "cosine", "phases"}
 
 
-def groups(weight: torch.nn.Parameter) -> list[dict[str, Any]]:
-    return [{"params": [weight], "scale": 1.0}]
+def groups(*weights: torch.nn.Parameter) -> list[dict[str, Any]]:
+    return [{"params": list(weights), "scale": 1.0}]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -127,6 +128,26 @@ def test_sgd_has_the_configured_momentum() -> None:
         weight.grad = torch.ones(1)
         optimizer.step()
     assert weight.item() == pytest.approx(-0.1 - 0.1 * 1.5)
+
+
+def test_a_weight_that_was_frozen_starts_as_in_an_optimiser_of_its_own() -> None:
+    weights = [torch.nn.Parameter(torch.linspace(-1, 1, 5)) for _ in range(2)]
+    alone = torch.nn.Parameter(torch.linspace(-1, 1, 5))
+    weights[1].requires_grad_(False)
+    settings = config(optimizer="sgd", momentum=0.5)
+    both, one = (
+        build_optimizer(groups(*weights), settings),
+        build_optimizer(groups(alone), settings),
+    )
+    for step in range(4):
+        weights[1].requires_grad_(step > 1)
+        complete_momentum(both)
+        for weight in (*weights, alone):
+            weight.grad = weight.detach().square() if weight.requires_grad else None
+        both.step()
+        if step > 1:
+            one.step()
+    assert torch.equal(weights[1], alone)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -101,7 +101,7 @@ def _plain_cnn(model: Any, ids: Tensor, lengths: Tensor, pooling: int, places: s
     ("pooling", "places"),
     [(0, "each"), (1, "each"), (2, "each"), (3, "each"), (1, "mean"), (3, "mean")],
 )
-def test_the_packed_convolution_equals_pytorchs_on_padded_texts(
+def test_the_ragged_convolution_equals_pytorchs_on_padded_texts(
     texts_dataset: Dataset, precision: str, widths: str, pooling: int, places: str
 ) -> None:
     fields = {"filter_widths": widths, "num_filters": 8, "pooling": pooling, "places": places}

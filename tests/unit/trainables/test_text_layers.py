@@ -14,7 +14,7 @@ from raysweep.trainables.texts.fast_layers import (
     linear,
     rearrange,
 )
-from raysweep.trainables.texts.ragged import left_aligned, pack
+from raysweep.trainables.texts.ragged import flatten, left_aligned
 
 TYPES = [torch.float32, torch.bfloat16]
 
@@ -95,7 +95,7 @@ def test_linear_equals_pytorchs(dtype: torch.dtype, tolerance: float) -> None:
 
 @pytest.mark.parametrize("pool", [1, 2, 3])
 @pytest.mark.parametrize("width", [1, 2, 5])
-def test_a_packed_batch_holds_every_word_once_and_unfolds_to_the_padded_one(
+def test_a_ragged_batch_holds_every_word_once_and_unfolds_to_the_padded_one(
     width: int, pool: int
 ) -> None:
     length = 11
@@ -103,29 +103,29 @@ def test_a_packed_batch_holds_every_word_once_and_unfolds_to_the_padded_one(
     ids = torch.zeros(4, length, dtype=torch.int16)
     for row, size in enumerate(lengths.tolist()):
         ids[row, length - size :] = torch.arange(1, size + 1) + 20 * row
-    packing = pack(ids, lengths, width, pool)
+    ragged = flatten(ids, lengths, width, pool)
     left = (width - 1) // 2
-    rows = packing.ids[left : len(packing.ids) - (width - 1 - left)]
+    rows = ragged.ids[left : len(ragged.ids) - (width - 1 - left)]
     assert len(rows) % pool == 0
     assert rows[rows > 0].tolist() == ids[ids > 0].tolist()
-    assert torch.equal((rows == 0).nonzero()[:, 0], packing.gaps)
+    assert torch.equal((rows == 0).nonzero()[:, 0], ragged.gaps)
     # No filter that starts from a word of one text reaches a word of another.
-    texts = packing.texts
+    texts = ragged.texts
     for start in range(len(texts) - width + 1):
         seen = texts[start : start + width]
         assert len(seen[seen < 4].unique()) <= 1
     places = -(-length // pool)
     padded = nn.functional.pad(ids, (places * pool - length, 0)).long()
     pooled = rows.view(-1, pool).amax(1, keepdim=True).float().requires_grad_()
-    unfolded = rearrange(pooled, packing.spread, packing.gathered)
+    unfolded = rearrange(pooled, ragged.spread, ragged.gathered)
     assert unfolded.view(4, places).tolist() == padded.view(4, places, pool).amax(2).tolist()
     weights = torch.arange(1.0, len(unfolded) + 1)[:, None]
     (unfolded * weights).sum().backward()
     expected = torch.zeros(len(pooled), 1)
-    expected.index_add_(0, packing.spread, weights)
+    expected.index_add_(0, ragged.spread, weights)
     words = pooled.detach() > 0
     assert torch.equal(pooled.grad[words], expected[words])
-    for text, (start, count) in enumerate(zip(packing.starts, packing.counts, strict=True)):
+    for text, (start, count) in enumerate(zip(ragged.starts, ragged.counts, strict=True)):
         assert pooled[start : start + count].max() == ids[text].max()
 
 
