@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
 
@@ -49,9 +51,30 @@ for commands in (
 app.add_typer(data.app, name="data")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"raysweep {version('raysweep')}")
+        except PackageNotFoundError:
+            typer.echo("raysweep, from a folder where it is not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options of `raysweep` itself."""
+
+
 def main() -> None:
     """Runs the command line: 0 done, 1 a defect of ours, 2 an error that the user can fix."""
-    # A cluster's launcher exports OMP_NUM_THREADS=1; trials set their own number of threads.
+    # Also for the workers, which inherit it: warnings of libraries are nothing that a user can fix.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
     try:
         app()

@@ -49,7 +49,7 @@ def main() -> int:
     # The launcher exports one thread for everything; trials set their own number.
     os.environ.pop("OMP_NUM_THREADS", None)
     os.environ.setdefault("RAY_ADDRESS", "auto")
-    # This file lies in the home folder, where a folder named `data` would hide the package.
+    # This file lies in the home folder, where the folder `raysweep` would be taken for the package.
     sys.path = [p for p in sys.path if p and Path(p).resolve() != Path(__file__).resolve().parent]
     try:
         from raysweep.cluster.cli import main as raysweep

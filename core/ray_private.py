@@ -90,6 +90,7 @@ def uploaded_files(folder: Path) -> list[Path]:
 
     paths: list[Path] = []
     quiet = logging.getLogger("ray.quiet")
+    quiet.setLevel(logging.ERROR)
     _dir_travel(folder, [], paths.append, include_gitignore=True, logger=quiet)
     return [path for path in paths if path.is_file()]
 

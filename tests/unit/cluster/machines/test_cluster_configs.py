@@ -71,6 +71,16 @@ def test_the_head_is_not_spot_and_the_workers_are(path: Path) -> None:
     assert types["head"]["resources"]["CPU"] == 0
 
 
+@pytest.mark.parametrize(
+    "path", [*LAUNCHER, ROOT / "cluster/Dockerfile"], ids=lambda p: p.parent.name
+)
+def test_nodes_install_a_copy(path: Path) -> None:
+    """Jobs start in the home folder, where `raysweep/` without a copy is an empty package."""
+    (install,) = (li for li in path.read_text().splitlines() if li.endswith("/raysweep"))
+    assert "pip install" in install
+    assert " -e " not in install
+
+
 @pytest.mark.parametrize("path", KUBERAY, ids=lambda p: p.stem)
 def test_kuberay_manifests(path: Path) -> None:
     manifest = load(path)
