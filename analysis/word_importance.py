@@ -5,8 +5,8 @@ Representation Erasure" (2016, arXiv:1612.08220). Nothing but the network's pred
 that the result means the same for every architecture.
 
 All occurrences of a word are left out together: a review that says "dull" three times stays dull
-without one of them. What is left moves together, as if the word had never been written. A text whose
-beginning was cut off gets none of it back.
+without one of them. What is left moves together, as if the word had never been written. A text
+whose beginning was cut off gets none of it back.
 """
 
 from __future__ import annotations
