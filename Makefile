@@ -1,4 +1,4 @@
-# make tune | make test | make test-hosts | make lint | make bench: each sets up all that it needs first.
+# make tune | test | test-hosts | docs | lint | bench: each sets up all that it needs first.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +10,7 @@ ifneq ($(SAMPLES),)
 export RAYSWEEP_DATA ?= $(abspath $(SAMPLES))
 endif
 
-.PHONY: tune test test-hosts lint format bench bench-quick bench-check rivals install clean
+.PHONY: tune test test-hosts docs lint format bench bench-quick bench-check rivals install clean
 
 tune: $(READY)
 	$(BIN)/raysweep tune matrix_factorization l2 embedding_size --num-samples 40
@@ -21,6 +21,11 @@ test: $(READY)
 
 test-hosts: $(READY)
 	$(BIN)/python -m pytest tests/cluster
+
+# The site, into site/; `.venv/bin/mkdocs serve` shows it while you write.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo 'site/ is built. See it with: $(BIN)/python -m http.server --directory site'
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -57,4 +62,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-rivals build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-rivals build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

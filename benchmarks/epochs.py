@@ -28,10 +28,13 @@ from benchmarks.contestants.textbook import (
 )
 from benchmarks.harness import RIVALS, scratch
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, write_shard
 from raysweep.trainables import get_learner
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.pack import Pack
+from raysweep.trainables.trainer import Trainer
 
 __all__ = [
     "EPOCHS_A_ROUND",
@@ -90,8 +93,10 @@ def _epochs(rounds: int) -> int:
     return (rounds + 1) * EPOCHS_A_ROUND
 
 
-def _train(learner: Learner[Any]) -> None:
-    learner._train(learner.begin_epoch())
+def _training(learner: Learner[Any]) -> Callable[[], float]:
+    """What trains an epoch of a learner and does not validate."""
+    trainer = Trainer(learner)
+    return lambda: trainer.train_epoch(trainer.begin_epoch())
 
 
 def factorisation(rounds: int, batches: int) -> Measured:
@@ -110,7 +115,7 @@ def factorisation(rounds: int, batches: int) -> Measured:
     loader, val_loader = make_loaders(train, val, config["batch_size"], num_workers=0)
     schedule = linear_to_zero(optimizer, config["epochs"] * len(loader))
     times = _in_turns(
-        lambda: _train(learner), lambda: train_epoch(net, loader, optimizer, schedule), rounds
+        _training(learner), lambda: train_epoch(net, loader, optimizer, schedule), rounds
     )
     rmse = validate(net, val_loader, task.lowest, task.highest)
     return Measured(*times, learner.validate()["val_rmse"], rmse)
@@ -231,7 +236,7 @@ def head_from_shards(rounds: int, batches: int) -> Measured:
                 loss.backward()
                 optimizer.step()
 
-        times = _in_turns(lambda: _train(learner), plain, rounds)
+        times = _in_turns(_training(learner), plain, rounds)
         with torch.inference_mode():
             scores = net(learner.data["val_features"].float())
         right = float((scores.argmax(1) == learner.data["val_labels"]).double().mean())
@@ -259,7 +264,7 @@ def head_beside_datasets(rounds: int, batches: int) -> Measured:
             (folder / "lists").mkdir(exist_ok=True)
             pq.write_table(lists, folder / "lists" / path.name)
         found = rival("hf_shards", folder, rounds, 1)
-        ours, _ = _in_turns(lambda: _train(learner), lambda: None, rounds, epochs=1)
+        ours, _ = _in_turns(_training(learner), lambda: None, rounds, epochs=1)
         return Measured(ours, found["seconds"], learner.validate()["val_accuracy"], found["metric"])
 
 
@@ -274,7 +279,7 @@ def head_in_memory(rounds: int, batches: int) -> Measured:
         streamed, whole = (
             _head(folder, stream, epochs=_epochs(rounds)) for stream in (True, False)
         )
-        both = (lambda: _train(streamed), lambda: _train(whole))
+        both = (_training(streamed), _training(whole))
         times = _in_turns(*both, rounds, time.perf_counter)
         metrics = (one.validate()["val_accuracy"] for one in (streamed, whole))
         return Measured(*times, *metrics)
@@ -288,7 +293,8 @@ def _packed(
     configs = [learner.config_class.create({"epochs": epochs, **fields}) for fields in own]
     packed, alone = ([learner(config, dataset.arrays) for config in configs] for _ in range(2))
     pack = Pack(packed)
-    both = pack.run_epoch, lambda: [one.run_epoch() for one in alone]
+    trainers = [Trainer(learner) for learner in alone]
+    both = pack.run_epoch, lambda: [trainer.run_epoch() for trainer in trainers]
     times = _in_turns(*both, rounds, epochs=_PACK_EPOCHS)
     name = next(iter(learner.metrics))
     metrics = (sum(one.validate()[name] for one in those) / _PACK for those in (packed, alone))

@@ -48,8 +48,8 @@ PROGRAMS = {
         (*_LITE0, "--rounds", "1"),
         (*_LITE0, "--images", "400", "--rounds", "1", "--seconds", "5"),
     ),
-    "overhead": _Program("trial_overhead"),
-    "starting": _Program("starting", quick=_ONE),
+    "overhead": _Program("overheads.trial_overhead"),
+    "starting": _Program("overheads.starting", quick=_ONE),
 }
 
 

@@ -23,6 +23,18 @@ SEARCHES = {
     "dropout": "sentiment dropout_placement --num-samples 200 --epochs 5",
     "widths": "sentiment filter_widths --num-samples 100 --epochs 4",
 }
+_INTRODUCTION = """\
+# Findings
+
+Three questions that people answer by habit, each answered by a search, five fresh seeds and a
+report. All were made by `python -m benchmarks.findings` on 2 CPU cores, which takes hours. You can
+repeat any of them with the commands below it.
+
+How to read the answers: a field is named if its 95% interval, widened for the number of fields,
+lies on one side of 0. *A hint by itself* passes only without this widening. The numbers in brackets
+are what the search does not rule out, so "no difference" with wide brackets means "not known", and
+with narrow ones "hardly any". [Reports](../report.md) explains the rest.
+"""
 # The first of these that a report has stands for it.
 _PICTURES = ("placement", "widths", "effect-1")
 
@@ -39,7 +51,7 @@ def commands(name: str) -> list[str]:
 
 def index(names: list[str]) -> str:
     """A page that links the reports: each one's question, its answer, a picture, its commands."""
-    lines = ["# Findings", "", "Made by `python -m benchmarks.findings` on 2 CPU cores.", ""]
+    lines = [_INTRODUCTION]
     for name in names:
         folder = ROOT / FOLDER / name
         report = (folder / "report.md").read_text(encoding="utf-8").splitlines()
@@ -48,7 +60,7 @@ def index(names: list[str]) -> str:
         lines += [f"## {question}", "", f"**{answer}.**", *report[starts[1] + 1 : starts[2]]]
         pictures = [p for kind in _PICTURES for p in sorted(folder.glob(f"{kind}*.png"))]
         lines += [f"![{answer}]({name}/{picture.name})" for picture in pictures[:1]]
-        lines += ["", f"[The report]({name}/report.md), made by", "", "```"]
+        lines += ["", f"[The report]({name}/report.md), made by", "", "```bash"]
         lines += [*commands(name), "```", ""]
     return "\n".join(lines)
 

@@ -106,17 +106,19 @@ def works() -> list[Work]:
 
 def measured() -> dict[str, float]:
     """Seconds of processor time of each step (an image, for features), from the newest reports."""
-    found: dict[str, float] = {}
+    seconds_by_row: dict[str, float] = {}
     report = last_report("quick")
-    told = json.loads(report.read_text()) if report else {"rows": {}}
+    record = json.loads(report.read_text()) if report else {"rows": {}}
     for work in works():
-        if work.row in told["rows"]:
-            seconds = min(told["rows"][work.row]["processor_seconds"]["ours"])
-            found[work.row] = seconds / (work.steps or told["batches"])
+        if work.row in record["rows"]:
+            seconds = min(record["rows"][work.row]["processor_seconds"]["ours"])
+            seconds_by_row[work.row] = seconds / (work.steps or record["batches"])
     for path in sorted(REPORTS.glob("features-*.json"), key=lambda path: path.stat().st_mtime):
-        told = json.loads(path.read_text())
-        found[f"features-{told['backbone']}"] = min(told["processor_ms"]["raysweep"]) / 1000
-    return found
+        record = json.loads(path.read_text())
+        seconds_by_row[f"features-{record['backbone']}"] = (
+            min(record["processor_ms"]["raysweep"]) / 1000
+        )
+    return seconds_by_row
 
 
 def _rate(work: Callable[[], object], amount: float) -> float:
@@ -148,16 +150,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.parse_args(arguments)
     torch.set_num_threads(1)
-    found = rates()
+    peaks = rates()
     CONSOLE.print(
-        f"one thread: {found['float32'] / 1e9:.0f} GFLOP/s float32, "
-        f"{found['bfloat16'] / 1e9:.0f} bfloat16, {found['bytes'] / 1e9:.1f} GB/s"
+        f"one thread: {peaks['float32'] / 1e9:.0f} GFLOP/s float32, "
+        f"{peaks['bfloat16'] / 1e9:.0f} bfloat16, {peaks['bytes'] / 1e9:.1f} GB/s"
     )
     steps = measured()
     table = Table("step of", "by arithmetic, ms", "by bytes, ms", "measured, ms", "above the floor")
     for work in works():
-        peak = max(found["float32"], found["bfloat16"] if work.bfloat16 else 0.0)
-        floors = work.flops / peak, work.bytes / found["bytes"]
+        peak = max(peaks["float32"], peaks["bfloat16"] if work.bfloat16 else 0.0)
+        floors = work.flops / peak, work.bytes / peaks["bytes"]
         cells = [f"{floor * 1e3:.3g}" for floor in floors]
         if step := steps.get(work.row):
             cells += [f"{step * 1e3:.2f}", f"{step / max(floors):.1f} times"]

@@ -46,7 +46,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 REPORTS = _ROOT / "docs" / "benchmarks"
 RIVALS = _ROOT / ".venv-rivals" / "bin" / "python"
 _PACKAGES = ("ray", "torch", "optuna", "numpy", "pandas", "pyarrow")
-# A contestant starts with Ray's and Tune's own defaults, whatever this process was told.
+# A contestant starts with Ray's and Tune's own defaults, whatever this process has set.
 _FOREIGN = ("RAY_", "TUNE_", "OMP_", "MKL_")
 _TIME_LIMIT_S = 3600.0
 
@@ -182,13 +182,13 @@ def _stop(process: psutil.Popen) -> None:
     if process.poll() is not None:
         return
     tree = [*process.children(recursive=True), process]
-    for each in tree:
+    for member in tree:
         with contextlib.suppress(psutil.Error):
-            each.terminate()
+            member.terminate()
     _, alive = psutil.wait_procs(tree, timeout=10)
-    for each in alive:
+    for member in alive:
         with contextlib.suppress(psutil.Error):
-            each.kill()
+            member.kill()
 
 
 def in_turns(contestants: Sequence[Contestant], inputs: Path, repeats: int) -> dict[str, list[Run]]:
@@ -252,10 +252,10 @@ def facts() -> dict[str, Any]:
 
 def report_path(theme: str, kind: str) -> Path:
     """Where a report is saved: named by theme, processor, kind (`full` or `quick`) and date."""
-    known = facts()
-    cpu = re.sub(r"\W+", "-", known["cpu"].lower()).strip("-")
+    machine = facts()
+    cpu = re.sub(r"\W+", "-", machine["cpu"].lower()).strip("-")
     REPORTS.mkdir(parents=True, exist_ok=True)
-    return REPORTS / f"{theme}-{cpu}-{kind}-{known['time'].partition('T')[0]}.json"
+    return REPORTS / f"{theme}-{cpu}-{kind}-{machine['time'].partition('T')[0]}.json"
 
 
 def save(path: Path | None, record: Mapping[str, Any], runs: Mapping[str, Sequence[Run]]) -> None:

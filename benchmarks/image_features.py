@@ -48,7 +48,7 @@ from benchmarks.harness import (
     spread,
     verdict,
 )
-from benchmarks.memory_growth import MemoryWatch
+from benchmarks.overheads.memory_growth import MemoryWatch
 from raysweep.data.sources.fetch import fetch
 
 _BARE, _LOOP, _RAY_DATA, _MEMORY = 0.90, 2.5, 1.3, 1.10
@@ -88,7 +88,7 @@ def _bare(backbone: str, threads: int, seconds: float, barrier: Any = None) -> d
 
     torch.set_num_threads(threads)
     body = _body(backbone, torch.bfloat16)
-    found = []
+    rates = []
     for batch in _BATCHES:
         images = torch.randn(batch, 3, _SIZE, _SIZE, dtype=torch.bfloat16)
         images = images.to(memory_format=torch.channels_last)
@@ -101,30 +101,30 @@ def _bare(backbone: str, threads: int, seconds: float, barrier: Any = None) -> d
                 body(images)
                 count += batch
         elapsed, processor = time.perf_counter() - start, time.process_time() - processor
-        found.append({"rate": count / elapsed, "processor_s": processor / count})
-    return max(found, key=lambda each: each["rate"])
+        rates.append({"rate": count / elapsed, "processor_s": processor / count})
+    return max(rates, key=lambda measured: measured["rate"])
 
 
-def _one_of_many(backbone: str, seconds: float, barrier: Any, answers: Any) -> None:
-    answers.put(_bare(backbone, 1, seconds, barrier))
+def _one_of_many(backbone: str, seconds: float, barrier: Any, queue: Any) -> None:
+    queue.put(_bare(backbone, 1, seconds, barrier))
 
 
 def _apart(backbone: str, seconds: float) -> dict[str, float]:
     """One process a core: the sum of their rates, the mean of their processor time."""
     context = multiprocessing.get_context("spawn")
     cores = os.cpu_count() or 1
-    barrier, answers = context.Barrier(cores), context.Queue()
+    barrier, queue = context.Barrier(cores), context.Queue()
     workers = [
-        context.Process(target=_one_of_many, args=(backbone, seconds, barrier, answers))
+        context.Process(target=_one_of_many, args=(backbone, seconds, barrier, queue))
         for _ in range(cores)
     ]
     for worker in workers:
         worker.start()
-    every = [answers.get() for _ in workers]
+    results = [queue.get() for _ in workers]
     for worker in workers:
         worker.join()
-    mean = sum(each["processor_s"] for each in every) / len(every)
-    return {"rate": sum(each["rate"] for each in every), "processor_s": mean}
+    mean = sum(result["processor_s"] for result in results) / len(results)
+    return {"rate": sum(result["rate"] for result in results), "processor_s": mean}
 
 
 def _transforms() -> Any:
@@ -166,10 +166,10 @@ def _ray_data(backbone: str, folder: Path) -> dict[str, float]:
     images = ray.data.read_images(str(folder / "images"), mode="RGB")
     # Half a CPU each: actors that hold all of them leave none to the tasks that read images.
     workers = ray.data.ActorPoolStrategy(size=os.cpu_count())
-    made = images.map(_preprocess).map_batches(
+    features = images.map(_preprocess).map_batches(
         _Network, fn_constructor_args=(backbone,), batch_size=32, compute=workers, num_cpus=0.5
     )
-    made.write_parquet(str(folder / "out"))
+    features.write_parquet(str(folder / "out"))
     end = time.time()
     began = ray.data.read_parquet(str(folder / "out"), columns=["began"]).to_pandas()["began"]
     return {"rate": len(began) / (end - began.min())}
@@ -196,7 +196,7 @@ def _loop(backbone: str, folder: Path) -> dict[str, float]:
             start = start or time.perf_counter()
     rate = count / (time.perf_counter() - start)
     del loader  # ends its workers, whose time counts only then
-    images_done = sum(len(each) for each in features)
+    images_done = sum(map(len, features))
     return {"rate": rate, "processor_s": (_processor_time() - processor) / images_done}
 
 
@@ -235,15 +235,17 @@ def _speed(folder: Path, backbone: str, rounds: int, seconds: float, path: Path 
     contestants = [_contestant(name, *own) for name in names]
     runs = in_turns(contestants, folder, rounds)
     rates = {name: [one.answer["rate"] for one in runs[name]] for name in names}
-    # Of Ray Data's many processes it is not known.
+    # For the many processes of Ray Data nobody adds it up.
     processor = {
         name: [one.answer["processor_s"] * 1000 for one in runs[name]]
         for name in names
         if name != "ray data"
     }
     for name in names:
-        each = f"; {spread(processor[name], ' ms', 0)} of processor" if name in processor else ""
-        CONSOLE.print(f"{name:14} {spread(rates[name], ' images/s', 1)}{each}")
+        of_processor = (
+            f"; {spread(processor[name], ' ms', 0)} of processor" if name in processor else ""
+        )
+        CONSOLE.print(f"{name:14} {spread(rates[name], ' images/s', 1)}{of_processor}")
     bare = max(("bare together", "bare apart"), key=lambda name: statistics.median(rates[name]))
     shares = {
         f"{bare}, by raysweep": (pairwise(rates[bare], rates["raysweep"]), 1 / _BARE),
@@ -270,8 +272,8 @@ def _memory(source: Path, counts: list[int], path: Path | None) -> None:
             runs[str(count)] = [run(_contestant("raysweep"), folder, watch)]
         for name, value in watch.peaks().items():
             peaks[name].append(value)
-        told = ", ".join(f"{name} {values[-1]:.0f}" for name, values in peaks.items())
-        CONSOLE.print(f"{count} images: {told}")
+        peak_list = ", ".join(f"{name} {values[-1]:.0f}" for name, values in peaks.items())
+        CONSOLE.print(f"{count} images: {peak_list}")
     growth = peaks["total_mib"][-1] / peaks["total_mib"][0]
     goals = [verdict(f"peak memory of {counts[-1]} by {counts[0]} images", growth, _MEMORY)]
     save(path, {"counts": counts, "peaks": peaks, "goals": goals}, runs)

@@ -71,6 +71,7 @@ def load_alone(folder: Path, batch_size: int) -> dict[str, Any]:
 def load_and_train(folder: Path, batch_size: int) -> dict[str, Any]:
     """Reads and splits them as a search does, then trains and validates one epoch."""
     from raysweep.trainables import get_learner
+    from raysweep.trainables.trainer import Trainer
 
     learner_class = get_learner("matrix_factorization")
     start = time.perf_counter()
@@ -78,7 +79,7 @@ def load_and_train(folder: Path, batch_size: int) -> dict[str, Any]:
     loaded = time.perf_counter()
     peak = _peak_mib()
     config = learner_class.config_class.create({"epochs": 1, "batch_size": batch_size})
-    result = learner_class(config, dataset.arrays).run_epoch()
+    result = Trainer(learner_class(config, dataset.arrays)).run_epoch()
     return {
         "load_and_split_s": loaded - start,
         "load_and_split_peak_mib": peak,

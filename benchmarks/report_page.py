@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from raysweep.cluster.runs.experiment import write_experiment
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.report import write_report
-from raysweep.cluster.runs.request import SearchRequest, write_experiment
+from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import open_run
 from raysweep.core.storage import Storage
 from raysweep.search_spaces import sample

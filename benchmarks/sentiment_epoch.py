@@ -27,9 +27,11 @@ from torch import Tensor, nn
 
 from benchmarks.epochs import Measured, rival
 from benchmarks.harness import CONSOLE, pairwise, save, scratch, spread, verdict
-from raysweep.trainables.learner import Dataset, seed_everything
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import seed_everything
 from raysweep.trainables.texts.config import SentimentConfig
 from raysweep.trainables.texts.sentiment import Sentiment, first_embedding
+from raysweep.trainables.trainer import Trainer
 
 # At most this part of the plain loop's time.
 GOALS = {"cnn": 0.45, "multi_width": 0.55, "lstm": 0.7}
@@ -139,6 +141,7 @@ class PlainLoop:
 class _Ours:
     def __init__(self, config: SentimentConfig, arrays: dict[str, Any], batches: int) -> None:
         self.learner, self.limit = Sentiment(config, arrays), batches
+        self.trainer = Trainer(self.learner)
         if batches:
             every = self.learner.batches
             self.learner.num_batches = lambda: batches  # type: ignore[method-assign]
@@ -150,7 +153,7 @@ class _Ours:
         self.learner.epoch += 1
         generator = seed_everything(self.learner.config.seed, self.learner.epoch)
         self.learner.on_epoch_start(self.learner.epoch)
-        self.learner._train(generator)
+        self.trainer.train_epoch(generator)
 
     def accuracy(self) -> float:
         return self.learner.validate()["val_accuracy"]

@@ -83,12 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     goals = []
     for name, those in runs.items():
         ratios = pairwise(needed[RAYSWEEP.name][: len(those)], needed[name])
-        found = [one.answer["val_accuracy"] for one in those]
+        accuracies = [one.answer["val_accuracy"] for one in those]
         whole = spread([one.seconds for one in those], digits=1)
         table.add_row(
-            name, spread(needed[name], digits=1), spread(ratios), whole, spread(found, digits=4)
+            name,
+            spread(needed[name], digits=1),
+            spread(ratios),
+            whole,
+            spread(accuracies, digits=4),
         )
-        if min(found) < options.target:
+        if min(accuracies) < options.target:
             CONSOLE.print(f"{name} ended below {options.target}: its time is a lower bound")
         if name != RAYSWEEP.name:
             goals.append(verdict(f"time by {name}'s", statistics.median(ratios), _GOAL))

@@ -112,8 +112,8 @@ def run(names: Sequence[str], rounds: int, batches: int) -> dict[str, Any]:
     records = {}
     for name in names:
         row = ROWS[name]
-        found = row.measure(rounds, batches)
-        ratios = [a / b for a, b in zip(found.ours, found.theirs, strict=True)]
+        measured = row.measure(rounds, batches)
+        ratios = [a / b for a, b in zip(measured.ours, measured.theirs, strict=True)]
         ratio = statistics.median(ratios)
         widest = max(abs(one / ratio - 1) for one in ratios)
         records[name] = {
@@ -123,8 +123,8 @@ def run(names: Sequence[str], rounds: int, batches: int) -> dict[str, Any]:
             "ratio": ratio,
             "tolerance": max(_LEAST_TOLERANCE, widest),
             "ratios": ratios,
-            "processor_seconds": {"ours": found.ours, "theirs": found.theirs},
-            "metric": {"ours": found.metric, "theirs": found.other_metric},
+            "processor_seconds": {"ours": measured.ours, "theirs": measured.theirs},
+            "metric": {"ours": measured.metric, "theirs": measured.other_metric},
         }
         CONSOLE.print(f"{row.work} beside {row.beside}: {spread(ratios)}", style="dim")
     return records
@@ -170,10 +170,10 @@ def last_report(kind: str) -> Path | None:
     Processors differ in ratios, too: in how much longer they take for denormal numbers, for one.
     """
     reports = {path: json.loads(path.read_text()) for path in REPORTS.glob(f"{_THEME}-*.json")}
-    reports = {path: told for path, told in reports.items() if told["kind"] == kind}
+    reports = {path: report for path, report in reports.items() if report["kind"] == kind}
     cpu = facts()["cpu"]
-    own = {path: told for path, told in reports.items() if told["cpu"] == cpu}
-    chosen = own or reports
+    of_cpu = {path: report for path, report in reports.items() if report["cpu"] == cpu}
+    chosen = of_cpu or reports
     return max(chosen, key=lambda path: str(chosen[path]["time"]), default=None)
 
 

@@ -10,7 +10,7 @@ import os
 import secrets
 from pathlib import Path
 
-_SETTINGS = {
+SETTINGS = {
     # Every session asks for a token: on a shared machine loopback alone keeps nobody out.
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -32,7 +32,7 @@ _SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
 }
 
-for _name, _value in _SETTINGS.items():
+for _name, _value in SETTINGS.items():
     os.environ.setdefault(_name, _value)
 if (
     os.environ["RAY_AUTH_MODE"] == "token"

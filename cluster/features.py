@@ -1,4 +1,4 @@
-"""`raysweep features` from end to end: images, backbone, Ray, shards, and what to tell people."""
+"""`raysweep features` from end to end: images, backbone, Ray, shards, progress and result."""
 
 from __future__ import annotations
 
@@ -22,22 +22,27 @@ from raysweep.data.features.backbone_stage import PartDone
 from raysweep.data.features.backbones import Backbone, load_backbone
 from raysweep.data.features.check import class_positions, top1
 from raysweep.data.features.job import FeatureRequest, finish, open_job
-from raysweep.data.features.shards import ShardIndex
+from raysweep.data.features.shard_index import ShardIndex
 from raysweep.data.images.lists import list_images
-from raysweep.data.sources.fetch import DATASETS, fetch
+from raysweep.data.sources.fetch import CATALOGUE, fetch
 
 __all__ = ["FeatureResult", "Tally", "run_features"]
 
 
 @dataclass
 class Tally:
-    """What was done so far, added up from parts.
+    """Sums over the parts that are finished so far; see `PartDone` for the fields.
 
     Attributes:
-        images, quarantined: numbers.
-        decode_s, wait_s, backbone_s, write_s, processor_s: sums over parts; see
-            `data.feature_stages.PartDone`.
-        started, ended: of the first and the last work of a backbone, in seconds since 1970.
+        images: number of images.
+        quarantined: number of images that could not be read.
+        decode_s: seconds of reading and decoding.
+        wait_s: seconds that backbones waited for decoded images.
+        backbone_s: seconds in the network.
+        write_s: seconds of writing shards.
+        processor_s: seconds of processor time of all stages.
+        started: when the first backbone began to work, in seconds since 1970.
+        ended: when the last one ended, in seconds since 1970.
     """
 
     images: int = 0
@@ -52,15 +57,15 @@ class Tally:
 
     def add(self, done: PartDone) -> None:
         """Adds a part."""
-        for each in fields(self):
-            if each.name not in ("started", "ended"):
-                setattr(self, each.name, getattr(self, each.name) + getattr(done, each.name))
+        for name in (f.name for f in fields(self)):
+            if name not in ("started", "ended"):
+                setattr(self, name, getattr(self, name) + getattr(done, name))
         self.started = min(self.started, done.started)
         self.ended = max(self.ended, done.ended)
 
     @property
     def images_per_second(self) -> float:
-        """Since the first backbone began to work; 0 before."""
+        """Images per second since the first backbone began to work; 0 before."""
         return self.images / (self.ended - self.started) if self.images else 0.0
 
     @property
@@ -83,10 +88,10 @@ class FeatureResult:
     Attributes:
         uri: the folder of features.
         index: what it holds.
-        num_bytes: of all shards.
-        seconds: that this command took.
+        num_bytes: bytes of all shards.
+        seconds: how long this command took.
         tally: what this command itself did; earlier ones may have done the rest.
-        accuracy: of the backbone's own classifier, for each split; only if it was asked for.
+        accuracy: of the backbone's own classifier by split, 0 to 1; empty without `check`.
     """
 
     uri: str
@@ -159,11 +164,12 @@ def run_features(
         address: a Ray cluster; None for this machine.
         cpus: cores of this machine to use; all by default.
         gpus: GPUs to use; all by default.
-        check: ask the backbone's own classifier, too.
+        check: also measure the accuracy of the backbone's own classifier.
         quiet: show no progress.
 
     Raises:
-        UserError: anything that the user can fix.
+        UserError: there are no images or no such backbone or weights, the folder holds features of
+            another request or another process writes to it, or the storage fails.
     """
     start = time.monotonic()
     storage = Storage(out)
@@ -189,11 +195,11 @@ def run_features(
     accuracy = {}
     if positions is not None:
         accuracy = {split: top1(storage.uri, split, backbone, positions) for split in index.counts}
-    own = {shard.name for shard in index.shards}
+    names = {shard.name for shard in index.shards}
     return FeatureResult(
         uri=storage.uri,
         index=index,
-        num_bytes=sum(size for name, size in storage.files() if name in own),
+        num_bytes=sum(size for name, size in storage.files() if name in names),
         seconds=time.monotonic() - start,
         tally=tally,
         accuracy=accuracy,
@@ -217,18 +223,18 @@ def _make(
 
     line.say("starting Ray …")
     with contextlib.ExitStack() as stack:
-        # Ray tells on standard output of workers that died; that is for the result, in JSON maybe.
+        # Ray reports dead workers on standard output, which is for the result, perhaps in JSON.
         stack.enter_context(contextlib.redirect_stdout(_Brief()))
         with _quiet_ray():
             ray = stack.enter_context(ray_session(address, num_cpus=cpus, num_gpus=gpus))
-        for worry in check_cluster(ray, job.storage.uri):
-            line.say(worry)
+        for warning in check_cluster(ray, job.storage.uri):
+            line.say(warning)
         line.say("reading the first images …")
         make_features(job, backbone, gpus, on_done)
 
 
 class _Brief(io.StringIO):
-    """Passes on to standard error what Ray says, without the logs of dead nodes, indented."""
+    """Passes on to standard error what Ray prints, but for indented lines: logs of dead nodes."""
 
     def write(self, text: str) -> int:
         kept = [line for line in text.splitlines(keepends=True) if not line.startswith("    ")]
@@ -238,31 +244,31 @@ class _Brief(io.StringIO):
 
 @contextlib.contextmanager
 def _quiet_ray() -> Iterator[None]:
-    """Has Ray's own code print nothing but what is fatal, not even that it was asked to.
+    """Makes Ray's own code print fatal errors only, and starts it without any output.
 
-    Ray Data keeps a stage's code in the object store, of which Ray warns as if it were a defect.
+    Ray Data keeps a stage's code in the object store, and Ray warns of that as if it were a defect.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     sys.stderr.flush()
-    own = os.dup(2)
+    standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(own, 2)
-        os.close(own)
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
 
 
 def _images_uri(images: str) -> str:
     """A path or address, or where a known dataset lies."""
-    if images in DATASETS and not Path(images).exists():
+    if images in CATALOGUE and not Path(images).exists():
         return str(fetch(images))
     return images
 
 
 def _refuse_inside(storage: Storage, images: str) -> None:
-    """Features among the images would be listed as images the next time."""
+    """Refuses features among the images, where they would be listed as images the next time."""
     folder = Storage(images)
     if storage.local is None or folder.local is None or images.lower().endswith(".csv"):
         return

@@ -16,52 +16,61 @@ if TYPE_CHECKING:
     from raysweep.analysis.report.trials import Trials
     from raysweep.cluster.runs.saved_run import SavedRun
 
-__all__ = ["Run", "load_run", "predict", "tune"]
-
-_DEFAULT_SAMPLES = 40
+__all__ = ["Run", "load_run", "predict", "train", "tune"]
 
 
 def tune(
     task: str,
     spaces: str | Sequence[str],
     *,
-    num_samples: int | None = _DEFAULT_SAMPLES,
+    num_samples: int | None = None,
     searcher: str = "tpe",
     scheduler: str = "asha",
     metric: str = "",
+    grace_period: int = 0,
+    reduction_factor: float = 3,
+    warm_start: str | Sequence[str] = (),
     epochs: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    dataset: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    split: str | None = None,
     data: Mapping[str, Any] | None = None,
     seed: int = 0,
     cpus: float = 1,
     gpus: float = 0,
+    pack: str | int = "auto",
     max_concurrent: int | None = None,
-    warm_start: str | Sequence[str] = (),
-    pack: str = "auto",
     time_budget: float | None = None,
     name: str | None = None,
     storage: str | os.PathLike[str] = "runs",
     address: str | None = None,
     quiet: bool = True,
 ) -> Run:
-    """Searches; resumes or extends the run that these arguments name.
+    """Searches; resumes or extends the run that these arguments name. See `raysweep tune --help`.
 
     Args:
         task: what to train, e.g. "sentiment"; `raysweep list` shows all.
         spaces: what to search: the name of a space, or several.
-        num_samples: trials in all, the default configuration among them; None for a whole grid.
+        num_samples: trials in all, the default configuration among them; 40 by default, for a grid
+            all of it.
         searcher: "tpe", "random" or "grid".
         scheduler: "asha", "hyperband", "median", "pbt" or "none".
         metric: validation metric to choose by; the trainable's own by default.
+        grace_period: epochs before the first comparison; a quarter of all by default.
+        reduction_factor: one trial in so many goes on at a rung.
+        warm_start: earlier runs, by name or folder, whose results the search starts from.
         epochs: passes over the training set.
         settings: configuration fields that are fixed, by name.
-        data: fields of the data's configuration, e.g. {"dataset": "my.csv"}.
+        dataset: a known dataset, or your file or folder.
+        data_dir: folder with your copy of the data; $RAYSWEEP_DATA by default.
+        split: "random"; or "time" (ratings), "films" (imdb).
+        data: further fields of the data's configuration, by name.
         seed: of searcher and training.
         cpus: cores of one trial.
         gpus: GPUs of one trial; 0.5 for half a one.
-        max_concurrent: trials at a time; as many as fit by default.
-        warm_start: earlier runs, by name or folder, whose results the search starts from.
         pack: how many trials train in one process: "auto", "off" or a number.
+        max_concurrent: trials at a time; as many as fit by default.
         time_budget: seconds after which to pause; the same call goes on.
         name: the run's; equal requests share one by default.
         storage: folder of all runs, or an address such as s3://bucket/folder.
@@ -72,41 +81,63 @@ def tune(
         The run, which `Run.complete` says is over or not.
 
     Raises:
-        UserError: what can be fixed: a name, a value, missing data, another request of that name.
+        UserError: what you can fix: a name, a value, missing data, another request of that name.
     """
-    from raysweep.cluster.runs.request import SearchRequest
-    from raysweep.cluster.runs.saved_run import check_name
-    from raysweep.cluster.search.packing import check_pack
-    from raysweep.cluster.search.run import run_search
-    from raysweep.core.storage import Storage
+    return _start(locals())
 
-    fixed = {**(settings or {}), **({} if epochs is None else {"epochs": epochs})}
-    request = SearchRequest(
-        task=task,
-        spaces=(spaces,) if isinstance(spaces, str) else tuple(spaces),
-        settings=fixed,
-        data=dict(data or {}),
-        searcher=searcher,
-        scheduler=scheduler,
-        num_samples=num_samples,
-        metric=metric,
-        seed=seed,
-        cpus=cpus,
-        gpus=gpus,
-        warm_start=(warm_start,) if isinstance(warm_start, str) else tuple(warm_start),
-    ).checked()
-    check_pack(request, pack)
-    folder = Storage(storage) / check_name(name or request.default_name())
-    result = run_search(
-        request,
-        folder,
-        address=address,
-        max_concurrent=max_concurrent,
-        pack=pack,
-        time_budget=time_budget,
-        quiet=quiet,
-    )
-    return Run(result.as_run(request))
+
+def train(
+    task: str,
+    *,
+    epochs: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    dataset: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    split: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    cpus: float = 1,
+    gpus: float = 0,
+    workers: int = 1,
+    name: str | None = None,
+    storage: str | os.PathLike[str] = "runs",
+    address: str | None = None,
+    quiet: bool = True,
+) -> Run:
+    """Trains one configuration, or goes on with it. See `raysweep train --help`.
+
+    Args:
+        task: what to train, e.g. "sentiment"; `raysweep list` shows all.
+        epochs: passes over the training set.
+        settings: configuration fields, by name; `Run.best_config` has those of a search's best.
+        dataset: a known dataset, or your file or folder.
+        data_dir: folder with your copy of the data; $RAYSWEEP_DATA by default.
+        split: "random"; or "time" (ratings), "films" (imdb).
+        data: further fields of the data's configuration, by name.
+        seed: of the training.
+        cpus: cores of one worker.
+        gpus: GPUs of one worker; 0.5 for half a one.
+        workers: processes that train the model together, with the result of one.
+        name: the run's; equal requests share one by default.
+        storage: folder of all runs, or an address such as s3://bucket/folder.
+        address: a Ray cluster's; this machine alone by default.
+        quiet: no progress line.
+
+    Returns:
+        The run, of one trial.
+
+    Raises:
+        UserError: as of `tune`.
+    """
+    return _start(locals())
+
+
+def _start(given: Mapping[str, Any]) -> Run:
+    from raysweep.cluster.runs.options import read_options
+    from raysweep.cluster.search.run import start
+
+    request, options = read_options(given)
+    return Run(start(request, options).as_run(request))
 
 
 def load_run(run: str | None = None, *, storage: str | os.PathLike[str] = "runs") -> Run:
@@ -138,29 +169,29 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from raysweep.cluster.models import ratings as ask
+    from raysweep.cluster.models import ratings
     from raysweep.cluster.models.image_inputs import find_images
     from raysweep.cluster.models.images import classify_images
     from raysweep.cluster.models.text_inputs import read_texts
-    from raysweep.cluster.models.texts import classify
+    from raysweep.cluster.models.texts import classify_texts
     from raysweep.trainables.images.image_head import ImageHead
     from raysweep.trainables.ratings.learner import RatingsLearner
     from raysweep.trainables.texts.sentiment import Sentiment
 
-    asked, learner = list(inputs), run.saved.request.learner
-    if not asked:
+    given, learner = list(inputs), run.saved.request.learner
+    if not given:
         raise UserError("nothing to predict: the inputs are empty")
     if issubclass(learner, RatingsLearner):
-        if any(isinstance(pair, str) or len(pair) != 2 for pair in asked):
+        if any(isinstance(pair, str) or len(pair) != 2 for pair in given):
             raise UserError(
                 "a ratings model is asked with pairs (user, item), such as ('196', '242')"
             )
-        return pd.DataFrame([ask.predict(run.saved, str(u), str(i)) for u, i in asked])
+        return pd.DataFrame([ratings.predict(run.saved, str(u), str(i)) for u, i in given])
     if issubclass(learner, Sentiment):
-        texts = classify(run.saved, read_texts(asked), top=0)
+        texts = classify_texts(run.saved, read_texts(given), top=0)
         return pd.DataFrame([_class_row(a.text, a.predicted, a.probabilities) for a in texts])
     if issubclass(learner, ImageHead):
-        images = classify_images(run.saved, find_images(tuple(map(str, asked))))
+        images = classify_images(run.saved, find_images(tuple(map(str, given))))
         rows = [{**_class_row(a.source, a.predicted, a.probabilities), "reason": a.reason}
                 for a in images]  # fmt: skip
         return pd.DataFrame(rows)
@@ -270,14 +301,19 @@ class Run:
         """
         import pandas as pd
 
+        from raysweep.cluster.runs.options import RunOptions
         from raysweep.cluster.search.confirm import confirm_run
 
-        found = confirm_run(
-            self.saved, top=top, num_seeds=num_seeds, refit=refit, address=address, quiet=quiet
+        confirmation = confirm_run(
+            self.saved,
+            top=top,
+            num_seeds=num_seeds,
+            refit=refit,
+            options=RunOptions(address=address, quiet=quiet),
         )
         rows = [
             {"configuration": row["label"], "seed": seed, "metric": name, "value": value}
-            for row in found.rows
+            for row in confirmation.rows
             for name, figure in row.items()
             if isinstance(figure, dict) and "values" in figure
             for seed, value in zip(row["seeds"], figure["values"], strict=True)

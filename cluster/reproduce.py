@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysweep.analysis.reference import GROUPS, REFERENCES, Recipe, Reference
 from raysweep.cluster.machines.session import ray_session
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.confirm import measure_seeds, seeds_request
 from raysweep.cluster.search.run import run_search
@@ -91,17 +92,17 @@ def reproduce(
         on_outcome: called after each recipe.
         quiet: no progress lines.
     """
-    found: list[tuple[Reference, Outcome]] = []
+    outcomes: list[tuple[Reference, Outcome]] = []
     with ray_session(address):
         for reference in references:
             for recipe in reference.recipes:
                 if quick and recipe.quick is None:
                     continue
                 outcome = _outcome(reference, recipe, folder, num_seeds, quick, quiet)
-                found.append((reference, outcome))
+                outcomes.append((reference, outcome))
                 on_outcome(reference, outcome)
-                _write(folder, found)
-    return found
+                _write(folder, outcomes)
+    return outcomes
 
 
 def _outcome(
@@ -155,7 +156,8 @@ def _train(
     learner = request.learner
     whole = learner.load_data(learner.data_class.create(request.data))
     dataset = whole.with_validation() if recipe.refit else whole
-    result = run_search(request, run, dataset=dataset, quiet=quiet, show_metric=not recipe.refit)
+    options = RunOptions(pack="off", quiet=quiet, show_metric=not recipe.refit)
+    result = run_search(request, run, options, dataset=dataset)
     if not result.complete:
         raise KeyboardInterrupt
     trials = result.ledger.trials
@@ -226,7 +228,7 @@ def hardware() -> dict[str, Any]:
     import psutil
     import torch
 
-    from raysweep.cluster.runs.request import package_versions
+    from raysweep.cluster.runs.experiment import package_versions
 
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     return {
@@ -250,16 +252,16 @@ def _processor() -> str:
     return lines[0].partition(":")[2].strip() if lines else platform.processor() or "unknown"
 
 
-def _write(folder: Storage, found: Sequence[tuple[Reference, Outcome]]) -> None:
+def _write(folder: Storage, outcomes: Sequence[tuple[Reference, Outcome]]) -> None:
     record = {
         "command": " ".join(["raysweep", *sys.argv[1:]]),
         "hardware": hardware(),
         "results": [
-            {"published": r.value, "measured_on": r.measured_on, **asdict(o)} for r, o in found
+            {"published": r.value, "measured_on": r.measured_on, **asdict(o)} for r, o in outcomes
         ],
     }
     folder.write(RESULTS, json.dumps(record, indent=1))
-    folder.write("reproduce.md", table_markdown(found))
+    folder.write("reproduce.md", table_markdown(outcomes))
 
 
 def figure(outcome: Outcome) -> str:
@@ -277,7 +279,7 @@ def published(reference: Reference) -> str:
     return f"{100 * reference.value:.2f}%" if accuracy else f"{reference.value:g}"
 
 
-def table_markdown(found: Sequence[tuple[Reference, Outcome]]) -> str:
+def table_markdown(outcomes: Sequence[tuple[Reference, Outcome]]) -> str:
     """The outcomes as a Markdown table, with the machine and what is missing below."""
     machine = hardware()
     lines = [
@@ -285,7 +287,7 @@ def table_markdown(found: Sequence[tuple[Reference, Outcome]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     notes: dict[str, list[str]] = {}
-    for reference, outcome in found:
+    for reference, outcome in outcomes:
         how = outcome.recipe + (f", shortened: {outcome.shortened}" if outcome.shortened else "")
         seconds = f"{outcome.seconds:.0f}" if outcome.mean is not None else "–"
         lines.append(

@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, files, locks, configurations. Imports nothing of ours."""
+"""What all other packages build on: errors, files, locks, configurations."""

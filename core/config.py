@@ -34,11 +34,14 @@ def option(
     """Declares a configuration field.
 
     Args:
-        default: the value used when nothing is said.
+        default: the value where none is given.
         help: one line with the meaning and the unit.
-        low: smallest allowed value, itself allowed.
-        high: largest allowed value, itself allowed.
-        choices: the allowed words.
+        low: smallest allowed value, or None for no limit.
+        high: largest allowed value, or None for no limit.
+        choices: the allowed words, or None for any.
+
+    Returns:
+        A dataclass field with all of that as its metadata.
     """
     meta = {"help": help, "low": low, "high": high, "choices": tuple(choices or ())}
     return dataclasses.field(default=default, metadata=meta)
@@ -48,8 +51,11 @@ def option(
 class Config:
     """Base of every configuration: checks types and ranges, and parses text.
 
-    A subclass that overrides `check` calls its base by name: dataclasses with slots are made anew,
-    which breaks `super()` without arguments.
+    A subclass that overrides `check` calls its base's by name: a dataclass with slots is another
+    class than the one in the source, which breaks `super()` without arguments.
+
+    Raises:
+        UserError: a field has a wrong type or is out of its range, or `check` refuses it.
     """
 
     def __post_init__(self) -> None:
@@ -61,11 +67,11 @@ class Config:
         self.check()
 
     def check(self) -> None:
-        """Refuses combinations of fields that make no sense; raises UserError."""
+        """Raises UserError for combinations of fields that make no sense."""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The names of all fields, in order."""
+        """Returns the names of all fields, in order."""
         return tuple(f.name for f in dataclasses.fields(cls))
 
     @classmethod
@@ -73,7 +79,7 @@ class Config:
         """Builds a configuration from a mapping of field names to values or to text.
 
         Raises:
-            UserError: a name that is no field, or a value outside its type or range.
+            UserError: a name is no field, or a value has a wrong type or is out of its range.
         """
         for name in values:
             if name not in cls.names():
@@ -81,7 +87,7 @@ class Config:
         return cls(**dict(values))
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON-able values (tuples become lists)."""
+        """Returns the fields by name, as values that JSON has: tuples become lists."""
         return {
             f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v
             for f in dataclasses.fields(self)
@@ -89,7 +95,7 @@ class Config:
 
 
 def _coerce(name: str, value: Any, hint: Any) -> Any:
-    """Turns text and lists into the annotated type; raises UserError where that is impossible."""
+    """A value in its annotated type, from text or lists; raises UserError where there is none."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         if value is None or (isinstance(value, str) and value.lower() == "none"):
             return None

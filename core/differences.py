@@ -1,4 +1,4 @@
-"""What differs between two requests, field by field, for people."""
+"""The differences between two requests, field by field, for messages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ __all__ = ["differences"]
 
 def differences(theirs: Any, mine: Any, path: str = "") -> list[str]:
     """Compares nested dictionaries.
+
+    Args:
+        theirs: Values by name, of what is there.
+        mine: Values by name, of what is wanted now.
+        path: Name of the two dictionaries, with dots, in front of their keys.
 
     Returns:
         One line for each value that differs: `data.split: random there, time now`.

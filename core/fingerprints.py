@@ -1,4 +1,4 @@
-"""Short hashes of contents, so that a run can say which data it saw."""
+"""Short hashes of contents, by which a run names the data that it was trained on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ __all__ = ["fingerprint"]
 
 
 def fingerprint(*parts: np.ndarray | object) -> str:
-    """Returns 16 hex digits of arrays (type, shape and bytes) and of other values (their repr)."""
+    """Hashes values.
+
+    Args:
+        parts: Arrays, of which type, shape and bytes count, and other values, whose repr counts.
+
+    Returns:
+        16 hex digits.
+    """
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         if isinstance(part, np.ndarray):

@@ -16,12 +16,12 @@ def exclusive(storage: Storage, what: str, fix: str) -> Iterator[None]:
     """Keeps two commands from writing to one local folder at a time.
 
     Args:
-        storage: the folder; for one in an object store nothing happens.
-        what: the folder in words, for messages.
-        fix: what to do other than to wait.
+        storage: the folder; one in an object store is not locked.
+        what: what is being written, for messages, e.g. `the run runs/films`.
+        fix: for messages, what else the user can do, e.g. `name another folder`.
 
     Raises:
-        UserError: another process has it, or it cannot be written.
+        UserError: another process has the lock, or the folder cannot be written to.
     """
     if storage.local is None:
         yield
@@ -37,7 +37,7 @@ def exclusive(storage: Storage, what: str, fix: str) -> Iterator[None]:
             f"{what} is under way in another process; wait for it, stop it, or {fix}"
         ) from None
     except OSError as error:
-        raise UserError(f"the folder of {what} cannot be written: {error}") from None
+        raise UserError(f"the folder of {what} cannot be written to: {error}; {fix}") from None
     try:
         yield
     finally:
@@ -45,7 +45,7 @@ def exclusive(storage: Storage, what: str, fix: str) -> Iterator[None]:
 
 
 def is_taken(storage: Storage) -> bool:
-    """Whether a command is at work in a folder of this machine; False for an object store."""
+    """Returns whether a process holds the lock of a folder; False for one in an object store."""
     if storage.local is None or not (storage.local / ".lock").exists():
         return False
     from filelock import FileLock, Timeout

@@ -1,4 +1,4 @@
-"""One progress line on standard error, for work that takes longer than a moment."""
+"""A progress line on standard error, for work that takes longer than a moment."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["progress_line"]
 def progress_line(
     text: str, total: float = 1.0, *, shown: bool
 ) -> Iterator[Callable[[float], None]]:
-    """Shows what is being done, how much of it and how long it will take; vanishes at the end.
+    """Shows what is being done, how much is done and how long the rest takes, until it is done.
 
     Args:
         text: What is being done, e.g. `reading aclImdb_v1.tar.gz`.
         total: How much there is to do, in any unit.
-        shown: Whether to show anything.
+        shown: Whether to show the line at all.
 
     Yields:
-        A function to call with how much is done by now.
+        A function to call with how much is done so far, in the same unit.
     """
     from rich import progress as rich_progress
     from rich.console import Console

@@ -18,17 +18,17 @@ from raysweep.core.errors import UserError
 __all__ = ["PATIENCE", "Storage"]
 
 PATIENCE = "RAYSWEEP_STORAGE_PATIENCE"
-# What asking again does not fix.
+# Causes of errors that trying again does not fix.
 _LASTING = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
 _T = TypeVar("_T")
 
 
 class Storage:
-    """A folder, by path or by URI (`runs`, `/mnt/x`, `s3://bucket/prefix`).
+    """A folder, by path or by URI: `runs`, `/mnt/x`, `s3://bucket/prefix`.
 
     Every method takes paths relative to the folder. Writing replaces a file whole: locally through
     a temporary file and a rename, in an object store by one upload. An object store that fails is
-    asked again for `$RAYSWEEP_STORAGE_PATIENCE` seconds, 120 by default, before OSError is raised.
+    tried again for `$RAYSWEEP_STORAGE_PATIENCE` seconds, 120 by default, before OSError is raised.
 
     Args:
         uri: the folder. A local one is made when the first file is written. A store other than
@@ -71,7 +71,7 @@ class Storage:
         return self._root
 
     def exists(self, name: str) -> bool:
-        """Whether a file (or, locally, a folder) of that name is there."""
+        """Returns whether a file (or, locally, a folder) of that name is there."""
         if self._root is not None:
             return (self._root / name).exists()
         from pyarrow import fs
@@ -80,7 +80,16 @@ class Storage:
         return bool(info.type != fs.FileType.NotFound)
 
     def read(self, name: str, length: int | None = None) -> bytes:
-        """The contents, or the first `length` bytes; raises FileNotFoundError."""
+        """Returns the contents of a file.
+
+        Args:
+            name: The file.
+            length: Bytes to read from its start; all by default.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            OSError: It cannot be read.
+        """
         if self._root is not None:
             with (self._root / name).open("rb") as file:
                 return file.read(-1 if length is None else length)
@@ -92,7 +101,11 @@ class Storage:
         return self._patiently(download)
 
     def files(self) -> Iterator[tuple[str, int]]:
-        """All files at any depth: (name with `/` between folders, size in bytes); in any order."""
+        """Lists all files, at any depth and in any order.
+
+        Yields:
+            Name, with `/` between folders, and size in bytes.
+        """
         if self._root is not None:
             for folder, _, names in os.walk(self._root, followlinks=True):
                 for name in names:
@@ -108,19 +121,27 @@ class Storage:
         from pyarrow import fs
 
         selector = fs.FileSelector(self._prefix, allow_not_found=True, recursive=True)
-        found = self._patiently(lambda: self._fs.get_file_info(selector))
-        return [info for info in found if info.type == fs.FileType.File]
+        infos = self._patiently(lambda: self._fs.get_file_info(selector))
+        return [info for info in infos if info.type == fs.FileType.File]
 
     def modified(self, name: str) -> float | None:
-        """When a file was last written, in seconds since 1970; None if it is not there."""
+        """Returns when a file was last written, in seconds since 1970; None if it is not there."""
         if self._root is not None:
             path = self._root / name
             return path.stat().st_mtime if path.exists() else None
-        seconds = self._patiently(lambda: self._fs.get_file_info(self._key(name))).mtime_ns
-        return None if seconds is None else float(seconds) / 1e9
+        nanoseconds = self._patiently(lambda: self._fs.get_file_info(self._key(name))).mtime_ns
+        return None if nanoseconds is None else float(nanoseconds) / 1e9
 
     def write(self, name: str, content: bytes | str) -> None:
-        """Writes the whole file, or leaves what was there."""
+        """Writes a whole file; where that fails, the file stays as it was.
+
+        Args:
+            name: The file; its folders are made.
+            content: Bytes, or text that is encoded as UTF-8.
+
+        Raises:
+            OSError: It cannot be written.
+        """
         blob = content.encode() if isinstance(content, str) else content
         if self._root is None:
 
@@ -144,9 +165,11 @@ class Storage:
 
     @contextlib.contextmanager
     def as_folder(self) -> Iterator[Path]:
-        """A folder on this machine, made if missing; what it holds at the end is the storage's.
+        """Gives a folder on this machine whose files belong to the storage.
 
-        For an object store it is a temporary one, empty at first, and its files are uploaded.
+        Yields:
+            The folder itself, made if missing. For an object store an empty temporary folder, whose
+            files are uploaded at the end.
         """
         if self._root is not None:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -158,7 +181,7 @@ class Storage:
                 self.write(name, (Path(scratch) / name).read_bytes())
 
     def states(self) -> dict[str, tuple[int, int]]:
-        """Every file's size in bytes and time of writing in ns: they differ when it has changed."""
+        """Returns size in bytes and time of writing in ns by file: both change when it does."""
         if self._root is not None:
             stats = {name: (self._root / name).stat() for name, _ in self.files()}
             return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
@@ -167,7 +190,7 @@ class Storage:
         }
 
     def remove_all(self) -> None:
-        """Removes the folder with all that is in it; nothing happens if it is not there."""
+        """Removes the folder and all that is in it, if it is there."""
         if self._root is not None:
             shutil.rmtree(self._root, ignore_errors=True)
             return
@@ -178,7 +201,7 @@ class Storage:
         return f"{self._prefix}/{name}"
 
     def _patiently(self, action: Callable[[], _T], at_most: float = float("inf")) -> _T:
-        """Does it, again and again while the store fails; every action here may be done twice."""
+        """Repeats an action while the store fails; every action here may be done twice."""
         start = time.monotonic()
         patience = min(at_most, float(os.environ.get(PATIENCE, "120")))
         pause = 0.2
@@ -214,9 +237,9 @@ class Storage:
             # A small file is one request, not the three of a large one in parts.
             uri += f"{'&' if '?' in uri else '?'}allow_delayed_open=true"
         try:
-            # Looks up the bucket's region. At the start a mistake is likelier than a short failure.
-            found, prefix = self._patiently(lambda: fs.FileSystem.from_uri(uri), at_most=10)
+            # Looks up the bucket's region. A mistake is likelier here than a short failure.
+            store, prefix = self._patiently(lambda: fs.FileSystem.from_uri(uri), at_most=10)
         except (ArrowInvalid, ValueError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"storage {self.uri!r} cannot be used: {reason[:300]}; {fix}") from None
-        return found, prefix.rstrip("/")
+        return store, prefix.rstrip("/")

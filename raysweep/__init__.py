@@ -21,7 +21,7 @@ _HERE = Path(__file__).resolve().parent
 if not (_HERE / "core").is_dir():
     __path__.append(str(_HERE.parent))
 
-from raysweep.cluster.interface import Run, load_run, predict, tune  # noqa: E402
+from raysweep.cluster.interface import Run, load_run, predict, train, tune  # noqa: E402
 from raysweep.core.errors import UserError  # noqa: E402
 
-__all__ = ["Run", "UserError", "load_run", "predict", "tune"]
+__all__ = ["Run", "UserError", "load_run", "predict", "train", "tune"]

@@ -1,13 +1,14 @@
-"""What a model family is: data in, one epoch at a time, metrics out. Plain PyTorch, no Ray."""
+"""What a model family is: data in, batches and their loss, metrics out. Plain PyTorch, no Ray.
+
+A learner says what is trained; the loop that trains it is in `trainables.trainer`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -16,102 +17,43 @@ from torch.overrides import TorchFunctionMode
 
 from raysweep.core.config import Config
 from raysweep.core.errors import UserError, nearest
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.embedding import Embedding
-from raysweep.trainables.optim import TrainingConfig, build_optimizer, learning_rate
+from raysweep.trainables.optim import TrainingConfig, build_optimizer
 
-if TYPE_CHECKING:
-    from raysweep.trainables.pack import Pack
-    from raysweep.trainables.parallel import Parallel
-
-__all__ = [
-    "Dataset",
-    "Learner",
-    "TrainingDivergedError",
-    "check_metric",
-    "is_better",
-    "seed_everything",
-]
+__all__ = ["Learner", "check_metric", "is_better", "num_parameters", "seed_everything"]
 
 C = TypeVar("C", bound=TrainingConfig)
 
 
-class TrainingDivergedError(RuntimeError):
-    """The loss stopped being a finite number."""
+class Learner(ABC, Generic[C]):
+    """A model with its data and its optimiser: what a family tells the trainer.
 
+    A family implements `load_data`, `build_model`, `batches`, `num_batches`, `loss` and `evaluate`;
+    the other methods have defaults. Everything random in epoch e is drawn from PyTorch's global
+    generator or from the one that `batches` gets. The trainer seeds both from (config.seed, e), so
+    `state_dict` holds no generator's state.
 
-@dataclass(frozen=True)
-class Dataset:
-    """A data set, ready for training.
+    Attributes of the class:
+        name, summary: for the command line.
+        config_class, data_class: the fields of the model and those of its data.
+        metrics: the validation metrics with "min" or "max", the first the default.
+        packed_fields: fields that may differ between models that train as one (`trainables.pack`;
+            a family whose weights can be stacked is `trainables.stacked.Stackable`). Default: none.
+        splits: whether several processes can share a batch. "no", the default. "rows": batches are
+            tuples of tensors with a row for each example, loss and metrics are means over rows,
+            every array named `val_…` has a row for each example, and every weight has a gradient in
+            every batch. "exactly": besides, what is drawn for a row does not depend on the process
+            that it is in, and `loss` takes batches without rows.
 
     Attributes:
-        arrays: all that a trial may read: training and validation arrays and their sizes.
-        test: the same for the test set; never handed to a search.
-        info: what answers need besides: ids, titles, words. Stays with the driver.
-        fingerprint: a hash of the contents and of the split.
-        description: one line for people.
-    """
-
-    arrays: Mapping[str, Any]
-    test: Mapping[str, Any]
-    info: Any = None
-    fingerprint: str = ""
-    description: str = ""
-
-    def with_validation(self) -> Dataset:
-        """The same with the validation examples among the training examples too.
-
-        For a last training, when nothing is left to be chosen: metrics on the validation set then
-        say nothing, since every array named `val_…` is appended to its `train_…`.
-
-        Raises:
-            UserError: training data are not all in memory.
-        """
-        arrays = dict(self.arrays)
-        if "train_stream" in arrays:
-            raise UserError(
-                "--refit needs the training data in memory, and --data stream=true leaves them in "
-                "their shards; leave --refit out, or search without stream"
-            )
-        for name, array in self.arrays.items():
-            if name.startswith("val_"):
-                train = f"train_{name.removeprefix('val_')}"
-                arrays[train] = np.concatenate([arrays[train], array])
-        description = f"{self.description}; validation examples are trained on"
-        return dataclasses.replace(
-            self,
-            arrays=arrays,
-            fingerprint=f"{self.fingerprint}-with-validation",
-            description=description,
-        )
-
-
-def seed_everything(*numbers: int) -> torch.Generator:
-    """Seeds PyTorch from a tuple of numbers and returns a generator seeded alike.
-
-    Seeding each epoch from (seed, epoch) makes an epoch's randomness independent of what ran
-    before, which is what makes a resumed run equal to one that was never interrupted.
-    """
-    words = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
-    seed = int(words[0]) << 32 | int(words[1])
-    torch.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
-    generator = torch.Generator()
-    generator.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
-    return generator
-
-
-class Learner(ABC, Generic[C]):
-    """One model in training: built from a configuration, advanced an epoch at a time.
-
-    A family implements four methods: `build_model`, `batches`, `loss` and `evaluate`. Everything
-    random in epoch e is seeded from (config.seed, e), so `state_dict` holds no generator's state.
-
-    Attributes of the class: `name` and `summary` for the command line; `config_class`,
-    `data_class`; and `metrics`, the validation metrics with "min" or "max", the first the default.
-    `splits` says whether several processes can share a batch: "no"; "rows", for batches that are
-    tuples of tensors with a row an example, and a loss and metrics that are means over them; or
-    "exactly", if besides what is drawn for a row does not depend on the process that it is in.
-    `packed_fields` are those that may differ between models trained as one (see `trainables.pack`);
-    where `stacks`, their weights are stacked, and the family implements `pack_loss`.
+        config: the family's configuration.
+        device: where model and data are.
+        data: `Dataset.arrays`, arrays as tensors on the device.
+        epoch: epochs trained so far.
+        model, optimizer: what the arguments lead to.
+        rank, num_workers: this process among those that share each batch; for families that read
+            their own rows alone (`trainables.parallel.PartialBatch`).
 
     Args:
         config: the family's configuration.
@@ -124,10 +66,10 @@ class Learner(ABC, Generic[C]):
     config_class: ClassVar[type[TrainingConfig]]
     data_class: ClassVar[type[Config]]
     metrics: ClassVar[Mapping[str, str]]
-    splits: ClassVar[str] = "no"
     packed_fields: ClassVar[frozenset[str]] = frozenset()
-    stacks: ClassVar[bool] = False
-    parallel: Parallel | None = None
+    splits: ClassVar[str] = "no"
+    rank: int = 0
+    num_workers: int = 1
 
     def __init__(self, config: C, arrays: Mapping[str, Any], device: str = "cpu") -> None:
         self.config = config
@@ -137,38 +79,13 @@ class Learner(ABC, Generic[C]):
         seed_everything(config.seed, 0)
         self.model = self.build_model().to(self.device)
         self.optimizer = build_optimizer(self.parameter_groups(), config)
-        self._penalties = self.penalties()
 
-    @classmethod
-    def num_parameters(cls, config: C, arrays: Mapping[str, Any]) -> int:
-        """How many numbers a configuration's model learns; its weights are not drawn.
-
-        Args:
-            config: of `config_class`.
-            arrays: `Dataset.arrays`.
-        """
-        learner = cls.__new__(cls)
-        learner.config, learner.device, learner.epoch = config, torch.device("cpu"), 0
-        learner.data = {name: learner.tensor(value) for name, value in arrays.items()}
-        with torch.random.fork_rng([]), _Undrawn():
-            return sum(each.numel() for each in learner.build_model().parameters())
+    # What a family must say.
 
     @classmethod
     @abstractmethod
     def load_data(cls, config: Any) -> Dataset:
         """Reads, checks and splits the data that a `data_class` configuration names."""
-
-    @classmethod
-    def check(cls, config: Any, data: Any) -> None:
-        """Refuses a configuration that the data it is for cannot serve, before data are read.
-
-        Args:
-            config: of `config_class`.
-            data: of `data_class`.
-
-        Raises:
-            UserError: they do not go together.
-        """
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -190,130 +107,47 @@ class Learner(ABC, Generic[C]):
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
         """Metrics, named `prefix_…`, on arrays named `prefix_…` without changing the model."""
 
-    def pack_loss(self, pack: Pack, batch: Any) -> Tensor:
-        """The loss of one batch for each learner of a pack, [K]; called on the first of them."""
-        raise NotImplementedError(f"{self.name} stacks no weights")
+    # What a family may say.
 
-    def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
-        """The L2 penalties: parameters w with λ, which may be one number or one for each row.
+    @classmethod
+    def check(cls, config: Any, data: Any) -> None:
+        """Refuses a configuration that does not go with its data, before the data are read.
 
-        λ·Σw² is part of what is minimised, once a batch, but not of the loss that is reported. Its
-        gradient 2·λ·w is added directly: one pass over memory where autograd would need several.
+        Args:
+            config: of `config_class`.
+            data: of `data_class`.
+
+        Raises:
+            UserError: they do not go together.
         """
-        return []
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The optimiser's groups; `scale` multiplies the learning rate of a group."""
         return [{"params": list(self.model.parameters()), "scale": 1.0}]
 
-    def run_epoch(self) -> dict[str, float]:
-        """Trains one epoch, then validates.
+    def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
+        """The L2 penalties: parameters w with λ, which may be one number or one for each row.
 
-        Returns:
-            epoch (from 1), learning_rate (at the epoch's start), train_loss and the validation
-            metrics.
-
-        Raises:
-            TrainingDivergedError: the loss or the metric is NaN or infinite.
+        λ·Σw² is part of what is minimised, once a batch, but not of the loss that is reported. What
+        is frozen (`requires_grad` is False) has no penalty for as long.
         """
-        return self.end_epoch(self._train(self.begin_epoch()))
-
-    def begin_epoch(self) -> torch.Generator:
-        """Counts the epoch and seeds it; returns the generator that its batches are drawn from."""
-        # A weight without gradient for a while has moments below 1e-38, and some processors take
-        # many times as long for such numbers: a third of an epoch of a text model went there. Of
-        # this thread alone, so it is said each time.
-        torch.set_flush_denormal(True)
-        self.epoch += 1
-        generator = seed_everything(self.config.seed, self.epoch)
-        if self.parallel is not None and self.splits != "exactly" and self.parallel.rank:
-            # What is dropped from other rows is drawn anew; the order of rows stays common to all.
-            seed_everything(self.config.seed, self.epoch, self.parallel.rank)
-        self.on_epoch_start(self.epoch)
-        return generator
-
-    def end_epoch(self, train_loss: float) -> dict[str, float]:
-        """Validates; returns and raises what `run_epoch` does."""
-        result = {
-            "epoch": self.epoch,
-            "learning_rate": learning_rate(self.config, self.epoch - 1),
-            "train_loss": train_loss,
-        }
-        result |= self.validate()
-        if not np.isfinite(list(result.values())).all():
-            raise TrainingDivergedError(
-                f"the loss is not finite after epoch {self.epoch}: learning_rate="
-                f"{self.config.learning_rate:g} is probably too high for this configuration"
-            )
-        return result
-
-    def _train(self, generator: torch.Generator) -> float:
-        self.model.train()
-        steps = self.num_batches()
-        total = torch.zeros((), device=self.device)
-        for step, batch in enumerate(self.batches(generator)):
-            rate = learning_rate(self.config, self.epoch - 1 + step / steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate * group["scale"]
-            self.optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-                loss = self.loss(batch) if self.parallel is None else self._share(batch)
-            loss.backward()
-            if self.parallel is not None:
-                self.parallel.sum_gradients(self.model)
-            self.finish_gradients()
-            self.optimizer.step()
-            # Summed on the device: asking for a number each step would wait for the GPU.
-            total += loss.detach()
-        if self.parallel is not None:
-            total = self.parallel.sum(total)
-        return float(total) / steps
-
-    def _share(self, batch: Any) -> Tensor:
-        """What this worker's rows add to the loss of a whole batch."""
-        part, share = self.split(batch)
-        return self.loss(part) * share if share else self.empty_loss(part) * 0.0
-
-    @torch.no_grad()
-    def finish_gradients(self) -> None:
-        """Adds the penalties' gradients to those of the loss, and limits both."""
-        for parameter, strength in self._penalties:
-            assert parameter.grad is not None
-            if isinstance(strength, Tensor):
-                parameter.grad.addcmul_(parameter, strength, value=2.0)
-            else:
-                parameter.grad.add_(parameter, alpha=2.0 * strength)
-        self.limit_gradients()
-
-    def train_in_parallel(self, parallel: Parallel) -> None:
-        """Makes this learner one of several that train one model; all must be in the same state.
-
-        Raises:
-            UserError: the family's batches cannot be shared.
-        """
-        if self.splits == "no":
-            raise UserError(f"{self.name} trains in one process only; leave --workers out")
-        self.parallel = parallel
-        self.on_split()
-
-    def on_split(self) -> None:
-        """A hook for families whose layers look at whole batches."""
-
-    def split(self, batch: Any) -> tuple[Any, float]:
-        """This worker's rows of a batch, and their share of it."""
-        assert self.parallel is not None
-        return self.parallel.split(batch)
-
-    def empty_loss(self, batch: Any) -> Tensor:
-        """A scalar with a gradient for every weight, where a worker has no row of a batch."""
-        weights = [p.sum() for p in self.model.parameters() if p.requires_grad]
-        return torch.stack(weights).sum()
+        return []
 
     def on_epoch_start(self, epoch: int) -> None:
-        """A hook for families whose training changes with the epoch."""
+        """A hook for families whose training changes with the epoch, counted from 1."""
 
     def limit_gradients(self) -> None:
         """A hook before each step, for families whose gradients at times are far too large."""
+
+    def num_validation_examples(self) -> int:
+        """How many examples there are to validate on; by default the rows of the `val_…` arrays.
+
+        Only asked where `splits` is not "no": workers share the validation set by its rows.
+        """
+        counts = {len(values) for name, values in self.data.items() if name.startswith("val_")}
+        if len(counts) != 1:
+            raise ValueError(f"{self.name}: arrays named val_… have {sorted(counts)} rows")
+        return counts.pop()
 
     def samples(self) -> dict[str, str]:
         """Texts by name that show what the model has learned, for TensorBoard; drawn each epoch."""
@@ -330,30 +164,16 @@ class Learner(ABC, Generic[C]):
         """
         return {}
 
-    def validate(self) -> dict[str, float]:
-        """Metrics on the validation set, named `val_…`."""
+    # What every family has.
+
+    def validate(self, rows: slice | None = None) -> dict[str, float]:
+        """Metrics, named `val_…`, on the validation set, or on these rows of it."""
+        data = self.data
+        if rows is not None:
+            data = data | {k: v[rows] for k, v in data.items() if k.startswith("val_")}
         self.model.eval()
         with torch.inference_mode():
-            if self.parallel is None:
-                return self.evaluate(self.data, "val")
-            return self._evaluate_share(self.parallel)
-
-    def _evaluate_share(self, parallel: Parallel) -> dict[str, float]:
-        """Metrics on this worker's rows, averaged over the workers by their rows."""
-        columns = {k: v for k, v in self.data.items() if k.startswith("val_")}
-        total = len(columns["val_labels"])
-        own = parallel.own(total)
-        share = (own.stop - own.start) / total
-        names = sorted(self.metrics)
-        sums = torch.zeros(len(names), dtype=torch.float64, device=self.device)
-        if share:
-            found = self.evaluate(self.data | {k: v[own] for k, v in columns.items()}, "val")
-            sums += (
-                torch.tensor([found[name] for name in names], dtype=torch.float64).to(sums) * share
-            )
-        # Shares of a sum round differently from the whole: equal accuracies are to stay equal.
-        means = (round(mean, 12) for mean in parallel.sum(sums).tolist())
-        return dict(zip(names, means, strict=True))
+            return self.evaluate(data, "val")
 
     def test(self, arrays: Mapping[str, Any]) -> dict[str, float]:
         """Metrics on `Dataset.test`, named `test_…`. Only `confirm` and `train --test` call it."""
@@ -386,6 +206,37 @@ class Learner(ABC, Generic[C]):
             # Arrays from the object store are read-only, and nothing here writes to them.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             return torch.from_numpy(value).to(self.device, non_blocking=True)
+
+
+def seed_everything(*numbers: int) -> torch.Generator:
+    """Seeds PyTorch from a tuple of numbers and returns a generator seeded alike.
+
+    Seeding each epoch from (seed, epoch) makes an epoch's randomness independent of what ran
+    before, which is what makes a resumed run equal to one that was never interrupted.
+    """
+    words = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
+    seed = int(words[0]) << 32 | int(words[1])
+    torch.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+    generator = torch.Generator()
+    generator.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+    return generator
+
+
+def num_parameters(
+    learner_class: type[Learner[Any]], config: TrainingConfig, arrays: Mapping[str, Any]
+) -> int:
+    """How many numbers a configuration's model learns; its weights are not drawn.
+
+    Args:
+        learner_class: the family.
+        config: of its `config_class`.
+        arrays: `Dataset.arrays`.
+    """
+    learner = learner_class.__new__(learner_class)
+    learner.config, learner.device, learner.epoch = config, torch.device("cpu"), 0
+    learner.data = {name: learner.tensor(value) for name, value in arrays.items()}
+    with torch.random.fork_rng([]), _Undrawn():
+        return sum(each.numel() for each in learner.build_model().parameters())
 
 
 class _Undrawn(TorchFunctionMode):

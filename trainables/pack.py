@@ -6,21 +6,23 @@ matrices, and steps all of them with one optimiser. The learners go on owning wh
 parameters and their optimisers' states are views of the stacks, so that a learner can be saved,
 validated, or trained alone at any time, and draws the random numbers that it would have drawn.
 
-Networks whose products are large already, and the recurrent ones, take turns instead: a family
-without a `pack_loss` shares batches, process and optimiser only.
+Networks whose products are large already, and the recurrent ones, take turns instead: learners
+that are not `Stackable` share batches, process and optimiser only.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from raysweep.trainables.learner import Learner, TrainingDivergedError
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.optim import TrainingConfig, build_optimizer, learning_rate
+from raysweep.trainables.stacked import Stackable, StackedModels
+from raysweep.trainables.trainer import Trainer, TrainingDivergedError, autocast
 
 __all__ = ["Pack", "pack_key"]
 
@@ -32,118 +34,42 @@ def pack_key(learner: type[Learner[Any]], config: TrainingConfig) -> str:
 
 
 class Pack:
-    """Learners of one `pack_key`, at the same epoch and on the same data.
+    """The trainer of several learners of one `pack_key`, at the same epoch and on the same data.
 
     Args:
-        learners: at least one; the first one's data are read.
+        learners: at least one; batches are drawn from the first one's data.
     """
 
     def __init__(self, learners: Sequence[Learner[Any]]) -> None:
         self.learners = list(learners)
-        self.lead = self.learners[0]
-        self.generators: list[torch.Generator] = []
-        self._stacks: dict[int, Tensor] = {}
-        # By position: a layer without weights may be there in one model and not in another.
-        models = [learner.model for learner in self.learners]
-        self._parameters: list[tuple[list[Tensor], Tensor]] = []
-        if self.lead.stacks:
-            self._parameters = [
-                (list(each), self._stack(each).requires_grad_())
-                for each in zip(*(model.parameters() for model in models), strict=True)
-            ]
-            for buffers in zip(*(model.buffers() for model in models), strict=True):
-                self._stack(buffers)
-            self._strengths = self._stack_penalties()
-        self._optimizer = self._merge_optimizers()
-
-    def __len__(self) -> int:
-        return len(self.learners)
-
-    def of(self, tensor: Tensor | None) -> Tensor:
-        """The stack [K, ...] of a parameter or buffer of the first learner's model."""
-        return self._stacks[id(tensor)]
-
-    def per_learner(self, values: Sequence[float], dims: int) -> Tensor:
-        """A number a learner, float32 [K, 1, ...] of so many dimensions."""
-        column = torch.tensor(values, dtype=torch.float32, device=self.lead.device)
-        return column.view(-1, *[1] * (dims - 1))
-
-    def linear(self, layer: nn.Linear, rows: Tensor) -> Tensor:
-        """A dense layer of every learner.
-
-        Args:
-            layer: the first learner's.
-            rows: [n, in], the same for all, or [K, n, in].
-
-        Returns:
-            [K, n, out].
-        """
-        weight = self.of(layer.weight)
-        if layer.bias is None:
-            return rows @ weight.transpose(1, 2)
-        bias = self.of(layer.bias)
-        if rows.dim() == 3:
-            return torch.baddbmm(bias[:, None], rows, weight.transpose(1, 2))
-        wide = nn.functional.linear(rows, weight.flatten(0, 1), bias.flatten())
-        return wide.view(len(rows), len(self), -1).transpose(0, 1)
-
-    def embedding(self, stack: Tensor, ids: Tensor) -> Tensor:
-        """Rows of every learner's table.
-
-        Args:
-            stack: [K, rows, size].
-            ids: int64 [n], the same for all.
-
-        Returns:
-            [K, n, size].
-        """
-        first = torch.arange(len(self), device=ids.device)[:, None] * stack.shape[1]
-        return nn.functional.embedding(ids + first, stack.flatten(0, 1))
-
-    def drop(self, rows: Tensor, rates: Sequence[float]) -> Tensor:
-        """Dropout with a rate for each learner: every one draws the mask that it would draw alone.
-
-        Args:
-            rows: [n, width], the same for all, or [K, n, width].
-            rates: shares dropped; a learner with 0 draws no mask.
-
-        Returns:
-            [K, n, width], or `rows` if nothing is dropped.
-        """
-        if not any(rates):
-            return rows
-        shape = (len(self), *rows.shape[-2:])
-        kept = torch.ones(shape, dtype=rows.dtype, device=rows.device)
-        for mask, rate, generator in zip(kept, rates, self.generators, strict=True):
-            if rate:
-                mask.bernoulli_(1 - rate, generator=generator)
-        return rows * kept / (1 - self.per_learner(rates, 3))
+        self._lead = self.learners[0]
+        self._trainers = [Trainer(learner) for learner in self.learners]
+        self._stack = _Stack(self.learners) if isinstance(self._lead, Stackable) else None
+        self._optimizer = _merge_optimizers(self.learners)
 
     def run_epoch(self) -> list[dict[str, float] | Exception]:
-        """Trains one epoch, then validates, as `Learner.run_epoch` does for one.
+        """Trains one epoch, then validates, as `Trainer.run_epoch` does for one learner.
 
         Returns:
             for each learner its result, or the error that it alone has failed with.
         """
-        for learner in self.learners[1:]:
-            learner.begin_epoch()
-        order = self.lead.begin_epoch()  # The last to seed: batches are drawn from its generator.
-        device, seed = self.lead.device, torch.initial_seed()
-        self.generators = [torch.Generator(device).manual_seed(seed) for _ in self.learners]
-        self._random = [_Random(device) for _ in self.learners]
-        losses = self._train(order)
+        lead, *others = self._trainers
+        for trainer in others:
+            trainer.begin_epoch()
+        order = lead.begin_epoch()  # The last to seed: batches are drawn from its generator.
+        losses = self._train_epoch(order)
         results: list[dict[str, float] | Exception] = []
-        for learner, loss in zip(self.learners, losses, strict=True):
+        for trainer, loss in zip(self._trainers, losses, strict=True):
             try:
-                results.append(learner.end_epoch(loss))
+                results.append(trainer.end_epoch(loss))
             except TrainingDivergedError as error:
                 results.append(error)
         return results
 
-    def _train(self, order: torch.Generator) -> list[float]:
-        lead, steps = self.lead, self.lead.num_batches()
-        add_gradients = self._stacked_gradients if lead.stacks else self._gradients_in_turn
-        total = torch.zeros(len(self), device=lead.device)
+    def _train_epoch(self, order: torch.Generator) -> list[float]:
+        lead, steps = self._lead, self._lead.num_batches()
+        add_gradients = self._gradients_in_turn() if self._stack is None else self._stack.start()
+        total = torch.zeros(len(self.learners), device=lead.device)
         for learner in self.learners:
             learner.model.train()
         for step, batch in enumerate(lead.batches(order)):
@@ -154,68 +80,72 @@ class Pack:
             self._optimizer.step()
         return (total / steps).tolist()
 
-    def _stacked_gradients(self, batch: Any) -> Tensor:
+    def _gradients_in_turn(self) -> Callable[[Any], Tensor]:
+        """A function that sets every parameter's gradient for a batch and returns the losses, [K].
+
+        One learner after another; each draws from where it left PyTorch's generator.
+        """
+        positions = [_RandomPosition(learner.device) for learner in self.learners]
+
+        def add_gradients(batch: Any) -> Tensor:
+            losses = []
+            for trainer, position in zip(self._trainers, positions, strict=True):
+                learner = trainer.learner
+                with position, autocast(learner.device):
+                    loss = learner.loss(batch)
+                learner.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                trainer.finish_gradients()
+                losses.append(loss.detach())
+            return torch.stack(losses)
+
+        return add_gradients
+
+
+class _Stack:
+    """The same for learners whose weights are stacked: one loss and one backward for all."""
+
+    def __init__(self, learners: Sequence[Learner[Any]]) -> None:
+        self._lead = learners[0]
+        self._models = StackedModels(learners)
+        self._penalties = self._stack_penalties([learner.penalties() for learner in learners])
+
+    def start(self) -> Callable[[Any], Tensor]:
+        """Makes an epoch's generators, each where the one of a learner alone would start."""
+        device, seed = self._lead.device, torch.initial_seed()
+        generators = [torch.Generator(device).manual_seed(seed) for _ in self._models.learners]
+        self._models.generators = generators
+        return self._add_gradients
+
+    def _add_gradients(self, batch: Any) -> Tensor:
         """Sets every parameter's gradient, penalties included; returns the losses, [K]."""
-        with self._autocast():
-            losses = self.lead.pack_loss(self, batch)
-        # Each learner's weights are in its own loss only, so the sum keeps them apart.
-        gradients = torch.autograd.grad(losses.sum(), [stack for _, stack in self._parameters])
+        assert isinstance(self._lead, Stackable)
+        parameters = self._models.parameters
+        with autocast(self._lead.device):
+            losses = self._lead.stacked_loss(self._models, batch)  # [K]
+        # Each learner's weights are in its own loss only, so the sum keeps them apart:
+        # d(Σ_j L_j)/dw_k = dL_k/dw_k.
+        gradients = torch.autograd.grad(losses.sum(), [stack for _, stack in parameters])
         with torch.no_grad():
-            for (parameters, stack), strength, gradient in zip(
-                self._parameters, self._strengths, gradients, strict=True
+            for (own, stack), strength, gradient in zip(
+                parameters, self._penalties, gradients, strict=True
             ):
                 # The fused optimisers read memory in order, whatever a gradient's strides are.
-                gradient = gradient.contiguous()
+                gradient = gradient.contiguous()  # [K, ...], as the stack
                 if strength is not None:
-                    gradient.addcmul_(stack, strength, value=2.0)
-                for parameter, own in zip(parameters, gradient.unbind(), strict=True):
-                    parameter.grad = own
+                    gradient.addcmul_(stack, strength, value=2.0)  # λ·Σw² has the gradient 2·λ·w
+                for parameter, row in zip(own, gradient.unbind(), strict=True):
+                    parameter.grad = row
         return losses.detach()
 
-    def _gradients_in_turn(self, batch: Any) -> Tensor:
-        """The same, one learner after another; each draws from where it left the generator."""
-        losses = []
-        for learner, random in zip(self.learners, self._random, strict=True):
-            with random, self._autocast():
-                loss = learner.loss(batch)
-            learner.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            learner.finish_gradients()
-            losses.append(loss.detach())
-        return torch.stack(losses)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast("cuda", torch.bfloat16, enabled=self.lead.device.type == "cuda")
-
-    @torch.no_grad()
-    def _stack(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Stacks tensors, and makes each of them a view of its row."""
-        stack = torch.stack([tensor.detach() for tensor in tensors])
-        for tensor, row in zip(tensors, stack.unbind(), strict=True):
-            tensor.data = row
-        self._stacks[id(tensors[0])] = stack
-        return stack
-
-    def _merge_optimizers(self) -> torch.optim.Optimizer:
-        """One optimiser over all parameters, which works on the learners' own states."""
-        groups: dict[tuple[float, float], dict[str, Any]] = {}
-        for learner in self.learners:
-            for group in learner.optimizer.param_groups:
-                key = (learner.config.learning_rate, group["scale"])
-                new = {"params": [], "scale": group["scale"], "config": learner.config}
-                groups.setdefault(key, new)["params"] += group["params"]
-        merged = build_optimizer(list(groups.values()), self.lead.config)
-        for learner in self.learners:
-            for parameter in learner.model.parameters():
-                merged.state[parameter] = learner.optimizer.state[parameter]
-        return merged
-
-    def _stack_penalties(self) -> list[Tensor | None]:
+    def _stack_penalties(
+        self, penalties: Sequence[list[tuple[Tensor, Tensor | float]]]
+    ) -> list[Tensor | None]:
         """λ of every parameter, [K, ...], or None where no learner has one."""
-        known = [{id(p): strength for p, strength in one.penalties()} for one in self.learners]
+        strengths = [{id(p): strength for p, strength in each} for each in penalties]
         stacked: list[Tensor | None] = []
-        for parameters, stack in self._parameters:
-            each = [k.get(id(p), 0.0) for k, p in zip(known, parameters, strict=True)]
+        for parameters, stack in self._models.parameters:
+            each = [k.get(id(p), 0.0) for k, p in zip(strengths, parameters, strict=True)]
             if not any(isinstance(one, Tensor) or one for one in each):
                 stacked.append(None)
                 continue
@@ -225,7 +155,22 @@ class Pack:
         return stacked
 
 
-class _Random:
+def _merge_optimizers(learners: Sequence[Learner[Any]]) -> torch.optim.Optimizer:
+    """One optimiser over all parameters, which works on the learners' own states."""
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for learner in learners:
+        for group in learner.optimizer.param_groups:
+            key = (learner.config.learning_rate, group["scale"])
+            new = {"params": [], "scale": group["scale"], "config": learner.config}
+            groups.setdefault(key, new)["params"] += group["params"]
+    merged = build_optimizer(list(groups.values()), learners[0].config)
+    for learner in learners:
+        for parameter in learner.model.parameters():
+            merged.state[parameter] = learner.optimizer.state[parameter]
+    return merged
+
+
+class _RandomPosition:
     """A position in PyTorch's global generator, kept for as long as others draw from it."""
 
     def __init__(self, device: torch.device) -> None:

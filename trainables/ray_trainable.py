@@ -17,11 +17,14 @@ from typing import Any
 import torch
 from ray import tune
 
+from raysweep.core.ray_private import empty_checkpoint
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
 from raysweep.trainables.learner import Learner, is_better
 from raysweep.trainables.optim import TrainingConfig
 from raysweep.trainables.pack import Pack
+from raysweep.trainables.parallel import Parallel
+from raysweep.trainables.trainer import Trainer
 from raysweep.trainables.trial_files import BEST, INDEX, LAST, member_configs, trial_folder
 
 __all__ = ["LearnerTrainable", "PackTrainable"]
@@ -35,6 +38,9 @@ class LearnerTrainable(tune.Trainable):
     place), the run's folder, the metric with its mode, the number of threads, and whether the trial
     has a GPU.
     """
+
+    # Of workers that share one trial's batches (`cluster.search.ray_train`).
+    _parallel: Parallel | None = None
 
     def setup(
         self,
@@ -86,6 +92,7 @@ class LearnerTrainable(tune.Trainable):
         values = {k: v for k, v in config.items() if k != INDEX}
         self._settings: TrainingConfig = self._learner_class.config_class.create(values)
         self._learner = self._learner_class(self._settings, self._arrays, self._device)
+        self._trainer = Trainer(self._learner, self._parallel)
         try:
             state, header = checkpoint.load(self._folder, LAST)
         except FileNotFoundError:
@@ -131,7 +138,7 @@ class LearnerTrainable(tune.Trainable):
 
     def _run_epoch(self) -> None:
         start = time.perf_counter()
-        result = self._learner.run_epoch()
+        result = self._trainer.run_epoch()
         self._keep(result, time.perf_counter() - start)
 
     def _keep(self, result: dict[str, Any], seconds: float) -> None:
@@ -179,7 +186,7 @@ class LearnerTrainable(tune.Trainable):
         """
         if self._ray_states:
             return super().save(checkpoint_dir)
-        return _nothing_for_ray()
+        return empty_checkpoint()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes the state for Ray (population-based training copies it between trials)."""
@@ -193,13 +200,6 @@ class LearnerTrainable(tune.Trainable):
         state, header = checkpoint.load(Storage(str(checkpoint_dir)), LAST)
         self._restore(state, header)
         self._repeat = False
-
-
-def _nothing_for_ray() -> Any:
-    """What `save` returns where Ray Tune is to keep no state of a trial."""
-    from ray.train._internal.session import _TrainingResult
-
-    return _TrainingResult(checkpoint=None, metrics={})
 
 
 class _Member(LearnerTrainable):
@@ -271,7 +271,7 @@ class PackTrainable(tune.Trainable):
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Gives Ray nothing to keep: each member's state is in its folder already."""
-        return _nothing_for_ray()
+        return empty_checkpoint()
 
     def _going(self) -> list[_Member]:
         return [member for member in self._members if not member.done and member._failure is None]

@@ -1,1 +1,1 @@
-"""The contestants: one file each, each a program that does one search and prints what it found."""
+"""The contestants: one file each, each a program that does one search and prints its result."""

@@ -26,8 +26,8 @@ _BUFFER = 4096
 
 def _read(folder: Path, split: str) -> Any:
     files = {split: [str(path) for path in sorted((folder / "lists").glob(f"{split}-*"))]}
-    found = datasets.load_dataset("parquet", data_files=files, split=split, streaming=True)
-    return found.select_columns(["features", "label"])
+    rows = datasets.load_dataset("parquet", data_files=files, split=split, streaming=True)
+    return rows.select_columns(["features", "label"])
 
 
 def main() -> None:

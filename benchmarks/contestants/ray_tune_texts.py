@@ -92,8 +92,12 @@ def main() -> None:
     tables = [result.metrics_dataframe for result in tuner.fit()]
     # Trials that never began have an empty table.
     begun = [table["val_accuracy"] for table in tables if table is not None and len(table)]
-    found = [float(value) for column in begun for value in column]
-    answer = {"val_accuracy": max(found), "num_epochs": len(found), "reached_s": reached.seconds}
+    accuracies = [float(value) for column in begun for value in column]
+    answer = {
+        "val_accuracy": max(accuracies),
+        "num_epochs": len(accuracies),
+        "reached_s": reached.seconds,
+    }
     print(json.dumps(answer))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from benchmarks import problem
 from benchmarks.contestants.protocol import answer, options
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.run import run_search
 from raysweep.core.storage import Storage
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ).checked()
     start = time.perf_counter()
     storage = Storage(given.folder / "run")
-    result = run_search(request, storage, max_concurrent=given.concurrency, quiet=True)
+    how = RunOptions(max_concurrent=given.concurrency, pack="off", quiet=True)
+    result = run_search(request, storage, how)
     trials = list(result.ledger)
     # In another order: the longest start first.
     expected = task.points[: len(trials)]

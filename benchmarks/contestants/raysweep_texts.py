@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.contestants.protocol import options
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.run import run_search
 from raysweep.core.storage import Storage
@@ -47,9 +48,13 @@ def main() -> None:
     ).checked()
     watch = (task["target"], folder / "run" / "ledger.jsonl")
     threading.Thread(target=_interrupt_at, args=watch, daemon=True).start()
-    result = run_search(request, Storage(folder / "run"), quiet=True)
-    found = [epoch["val_accuracy"] for trial in result.ledger for epoch in trial.history]
-    print(json.dumps({"val_accuracy": max(found), "num_epochs": len(found), "reached_s": reached}))
+    result = run_search(request, Storage(folder / "run"), RunOptions(quiet=True))
+    accuracies = [epoch["val_accuracy"] for trial in result.ledger for epoch in trial.history]
+    print(
+        json.dumps(
+            {"val_accuracy": max(accuracies), "num_epochs": len(accuracies), "reached_s": reached}
+        )
+    )
 
 
 if __name__ == "__main__":

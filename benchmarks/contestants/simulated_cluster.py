@@ -20,6 +20,7 @@ import psutil
 
 from benchmarks import problem
 from benchmarks.contestants.protocol import answer
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.run import run_search
 from raysweep.core.storage import Storage
@@ -106,7 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     looks = Looks(storage / "ledger.jsonl")
     looks.start()
     with simulated_nodes(given.nodes) as address:
-        result = run_search(request, Storage(storage), address=address, quiet=True)
+        result = run_search(
+            request, Storage(storage), RunOptions(address=address, pack="off", quiet=True)
+        )
     looks.stop()
     compute = sum(epoch["time_epoch_s"] for t in result.ledger for epoch in t.history)
     answer(num_trials=len(result.ledger), compute_s=compute, looks=looks.rows)

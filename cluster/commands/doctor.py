@@ -29,9 +29,9 @@ def doctor(storage: StorageRoot = "runs", address: Address = None) -> None:
 
     console = Console(soft_wrap=True, highlight=False)
     failed = False
-    for finding in examine(storage, address):
-        console.print(f"{_MARKS[finding.ok]} {finding.name:20} {finding.detail}")
-        if finding.fix:
-            console.print(f"{'':28} → {finding.fix}", markup=False)
-        failed |= finding.ok is False
+    for check in examine(storage, address):
+        console.print(f"{_MARKS[check.ok]} {check.name:20} {check.detail}")
+        if check.fix:
+            console.print(f"{'':28} → {check.fix}", markup=False)
+        failed |= check.ok is False
     raise typer.Exit(1 if failed else 0)

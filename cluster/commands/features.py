@@ -1,4 +1,4 @@
-"""`raysweep features`: what a pretrained network makes of images, once, for all heads."""
+"""`raysweep features`: computes features of images by a pretrained network."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def features(
     shard_rows: Annotated[int, typer.Option(help="Rows of a shard at most.")] = 128,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Also ask the network's own classifier: its accuracy."),
+        typer.Option("--check", help="Also measure the accuracy of the network's own classifier."),
     ] = False,
     cpus: Annotated[
         int | None,
@@ -132,8 +132,8 @@ def features(
     Writes Parquet shards with half-precision features from after the last pooling, index.json that
     says how they were made, and quarantine.jsonl with the images that could not be read, and why.
 
-    The same command again goes on where one was interrupted and repeats nothing that was finished.
-    One with another network, other weights, images or settings is refused.
+    Run the same command again to go on after an interruption; nothing is computed twice. A folder
+    takes the features of one network, its weights, images and settings only.
 
     Example: raysweep features dogscats features/dogscats --backbone efficientnet_lite0 --flip
     """
@@ -164,7 +164,9 @@ def features(
         shard_rows=shard_rows,
     )
     if address is not None and cpus is not None:
-        raise UserError("--cpus is for this machine; a cluster at --address has its own")
+        raise UserError(
+            "--cpus is for this machine; leave it out with --address, whose cluster has its own"
+        )
     try:
         result = run_features(
             request, out, address=address, cpus=cpus, gpus=gpus, check=check, quiet=json

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from raysweep.cluster.commands.options import Address, Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Address, Json, RunArgument, StorageRoot
 
 __all__ = ["register"]
 
@@ -22,12 +22,12 @@ def register(app: typer.Typer) -> None:
 
 
 def ensemble(
-    run: Run = None,
+    run: RunArgument = None,
     top: Annotated[int, typer.Option(help="How many of the best trials.", min=1)] = 5,
     storage: StorageRoot = "runs",
     json: Json = False,
 ) -> None:
-    """Average what the best heads find probable, and measure that on the validation images.
+    """Average the probabilities of the best heads, and measure that on the validation images.
 
     Example: raysweep ensemble RUN --top 5
     """
@@ -36,13 +36,15 @@ def ensemble(
     from raysweep.cluster.models.ensemble import measure_ensemble
     from raysweep.cluster.runs.saved_run import open_run
 
-    found = measure_ensemble(open_run(run, storage), top)
+    ensemble = measure_ensemble(open_run(run, storage), top)
     if json:
-        print(json_module.dumps(dataclasses.asdict(found)))
+        print(json_module.dumps(dataclasses.asdict(ensemble)))
         return
-    for trial, accuracy in zip(found.trials, found.accuracies, strict=True):
+    for trial, accuracy in zip(ensemble.trials, ensemble.accuracies, strict=True):
         print(f"trial {trial:<9} validation accuracy {accuracy:.4f}")
-    print(f"{top} together      validation accuracy {found.accuracy:.4f}, loss {found.loss:.4f}")
+    print(
+        f"{top} together      validation accuracy {ensemble.accuracy:.4f}, loss {ensemble.loss:.4f}"
+    )
 
 
 def pseudo_label(
@@ -65,25 +67,23 @@ def pseudo_label(
     from raysweep.cluster.models.ensemble import pseudo_label, write_labelled
     from raysweep.cluster.runs.saved_run import open_run
 
-    done = pseudo_label(
+    labelled = pseudo_label(
         open_run(run, storage), features, top=top, confidence=confidence, share=share
     )
-    write_labelled(done, out)
+    write_labelled(labelled, out)
     if json:
-        counts = {"seen": done.seen, "confident": done.confident, "used": len(done.rows)}
-        print(json_module.dumps({**counts, "folder": out}))
+        counts = {"seen": labelled.seen, "confident": labelled.confident}
+        print(json_module.dumps({**counts, "used": len(labelled.rows), "folder": out}))
         return
-    print(f"images      {done.seen:,}, of {done.confident:,} the label is sure enough")
-    print(f"labelled    {len(done.rows):,}, in {out}")
+    print(f"images      {labelled.seen:,}, of {labelled.confident:,} the label is sure enough")
+    print(f"labelled    {len(labelled.rows):,}, in {out}")
     print(f"next        raysweep train image_head … --data extra={out}")
 
 
 def export(
     out: Annotated[Path, typer.Argument(help="File: .pt2, .pt (TorchScript) or .onnx.")],
-    run: Run = None,
-    weights: Annotated[
-        str, typer.Option(help="The backbone's weights, if they are not where they were.")
-    ] = "",
+    run: RunArgument = None,
+    weights: Annotated[str, typer.Option(help="The backbone's weights, if they were moved.")] = "",
     storage: StorageRoot = "runs",
 ) -> None:
     """Write a run's best head and its backbone as one file that works without this project.
@@ -134,7 +134,7 @@ def batchnorm(
     """
     from raysweep.cluster.models.batchnorm import insert_into_backbone, save_network
 
-    done = insert_into_backbone(
+    insertion = insert_into_backbone(
         source,
         after or (),
         backbone=backbone,
@@ -142,15 +142,15 @@ def batchnorm(
         workers=workers,
         address=address,
     )
-    save_network(done, str(out.expanduser().parent), out.name)
-    change = done.change
+    save_network(insertion, str(out.expanduser().parent), out.name)
+    change = insertion.change
     if json:
-        sites = dict(zip(done.names, done.channels, strict=True))
-        found = {"rows": done.rows, "channels": sites, "largest_change": change.largest}
-        print(json_module.dumps({**found, "spread": change.spread, "file": str(out)}))
+        channels_by_layer = dict(zip(insertion.names, insertion.channels, strict=True))
+        figures = {"largest_change": change.largest, "spread": change.spread, "file": str(out)}
+        print(json_module.dumps({"rows": insertion.rows, "channels": channels_by_layer, **figures}))
         return
-    print(f"backbone        {done.backbone}, {done.rows:,} rows measured")
-    for name, channels in zip(done.names, done.channels, strict=True):
+    print(f"backbone        {insertion.backbone}, {insertion.rows:,} rows measured")
+    for name, channels in zip(insertion.names, insertion.channels, strict=True):
         print(f"inserted after  {name}, {channels:,} channels")
     print(
         f"outputs         largest change {change.largest:.3g}, spread {change.spread:.4g}: ", end=""

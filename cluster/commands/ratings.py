@@ -1,4 +1,4 @@
-"""`raysweep recommend`, `rank`, `factors` and `tensorboard`: what to do with a run."""
+"""`raysweep recommend`, `rank`, `factors` and `tensorboard`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysweep.cluster.commands.options import Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Json, RunArgument, StorageRoot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def recommend(
     user: User,
-    run: Run = None,
+    run: RunArgument = None,
     top: Top = 10,
     storage: StorageRoot = "runs",
     json: Json = False,
@@ -36,14 +36,14 @@ def recommend(
 
     Example: raysweep recommend RUN --user 196 --top 10
     """
-    from raysweep.cluster.models import ratings as ask
+    from raysweep.cluster.models import ratings
     from raysweep.cluster.runs.saved_run import open_run
 
-    _show({f"for user {user}": ask.recommend(open_run(run, storage), user, top)}, json)
+    _show({f"for user {user}": ratings.recommend(open_run(run, storage), user, top)}, json)
 
 
 def rank(
-    run: Run = None,
+    run: RunArgument = None,
     top: Top = 10,
     most_rated: Annotated[
         int | None,
@@ -54,32 +54,32 @@ def rank(
     storage: StorageRoot = "runs",
     json: Json = False,
 ) -> None:
-    """Rank items by their bias: liked more, or less, than their raters explain."""
-    from raysweep.cluster.models import ratings as ask
+    """Rank items by their bias: liked more, or less, than their users' tastes explain."""
+    from raysweep.cluster.models import ratings
     from raysweep.cluster.runs.saved_run import open_run
 
-    best, worst = ask.rank(open_run(run, storage), top, most_rated)
+    best, worst = ratings.rank(open_run(run, storage), top, most_rated)
     _show({"highest bias": best, "lowest bias": worst}, json)
 
 
 def factors(
-    run: Run = None, top: Top = 10, storage: StorageRoot = "runs", json: Json = False
+    run: RunArgument = None, top: Top = 10, storage: StorageRoot = "runs", json: Json = False
 ) -> None:
     """Explain the factors: both ends of three principal components, a picture, the projector."""
-    from raysweep.cluster.models import ratings as ask
+    from raysweep.cluster.models import ratings
     from raysweep.cluster.runs.projector import write_projector_files
     from raysweep.cluster.runs.saved_run import open_run
 
     saved = open_run(run, storage)
-    ends = ask.factor_ends(saved, top)
+    ends = ratings.factor_ends(saved, top)
     _show({"principal components of the item factors": ends}, json)
-    print(f"picture      {ask.draw_factors(saved)}", file=sys.stderr)
+    print(f"picture      {ratings.draw_factors(saved)}", file=sys.stderr)
     write_projector_files(saved)
     print(f"projector    raysweep tensorboard {saved.storage.uri}", file=sys.stderr)
 
 
 def tensorboard(
-    run: Run = None,
+    run: RunArgument = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 6006,
     storage: StorageRoot = "runs",
 ) -> None:

@@ -46,6 +46,6 @@ def report(
     from raysweep.core.storage import Storage
 
     named: list[str | None] = list(runs) if runs else [None]
-    found = [open_run(run, storage) for run in named]
-    path = write_report(found, Storage(out) if out else None)
+    opened = [open_run(run, storage) for run in named]
+    path = write_report(opened, Storage(out) if out else None)
     print(dumps({"report": path}) if json else f"report  {path}")

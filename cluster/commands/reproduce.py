@@ -63,7 +63,7 @@ def reproduce(
             print(f"{outcome.reference}, {outcome.recipe}: {text}", flush=True)
 
     try:
-        found = work.reproduce(
+        outcomes = work.reproduce(
             references,
             folder,
             num_seeds=num_seeds or (_QUICK_SEEDS if quick else _SEEDS),
@@ -75,13 +75,13 @@ def reproduce(
     except KeyboardInterrupt:
         raise UserError("interrupted; the same command goes on with what is missing") from None
     if json:
-        print(json_module.dumps([asdict(outcome) for _, outcome in found]))
+        print(json_module.dumps([asdict(outcome) for _, outcome in outcomes]))
         return
-    _print(found)
+    _print(outcomes)
     print(f"written to {folder.uri}/{work.RESULTS} and reproduce.md")
 
 
-def _print(found: Sequence[tuple[Reference, Outcome]]) -> None:
+def _print(outcomes: Sequence[tuple[Reference, Outcome]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -91,7 +91,7 @@ def _print(found: Sequence[tuple[Reference, Outcome]]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("network", "metric", "published", "ours", "how", "seeds", "s a seed"):
         table.add_column(name, justify="left" if name in ("network", "how") else "right")
-    for reference, outcome in found:
+    for reference, outcome in outcomes:
         how = outcome.recipe + (f" ({outcome.shortened})" if outcome.shortened else "")
         table.add_row(
             reference.title,

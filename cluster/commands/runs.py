@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from raysweep.cluster.commands.options import Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Json, RunArgument, StorageRoot
 from raysweep.core.errors import UserError
 
 __all__ = ["register"]
@@ -33,7 +33,7 @@ def runs(storage: StorageRoot = "runs", json: Json = False) -> None:
         print_runs(rows, storage)
 
 
-def show(run: Run = None, storage: StorageRoot = "runs", json: Json = False) -> None:
+def show(run: RunArgument = None, storage: StorageRoot = "runs", json: Json = False) -> None:
     """Show one run: what was asked for, how it stands, best beside default.
 
     `raysweep report` says what mattered.
@@ -58,18 +58,18 @@ def diff(
     from raysweep.cluster.runs.listing import run_differences
     from raysweep.cluster.runs.saved_run import open_run
 
-    found = run_differences(open_run(first, storage), open_run(second, storage))
+    differences = run_differences(open_run(first, storage), open_run(second, storage))
     if json:
-        print(json_module.dumps(found))
+        print(json_module.dumps(differences))
         return
-    for kind, lines in found.items():
+    for kind, lines in differences.items():
         print(f"{kind}: the same" if not lines else f"{kind}:")
         for line in lines:
             print(f"  {line}")
 
 
 def best(
-    run: Run = None,
+    run: RunArgument = None,
     export: Annotated[
         str | None,
         typer.Option(help="config: print the configuration as YAML, for `train --config`."),
@@ -106,7 +106,7 @@ def best(
 
 
 def watch(
-    run: Run = None,
+    run: RunArgument = None,
     period: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2)] = 2.0,
     storage: StorageRoot = "runs",
     json: Json = False,

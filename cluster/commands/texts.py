@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raysweep.cluster.commands.options import Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Json, RunArgument, StorageRoot
 from raysweep.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,11 +25,13 @@ Vectors = Annotated[
         "GloVe 6B by default."
     ),
 ]
-OfRun = Annotated[
+SourceRun = Annotated[
     str | None,
-    typer.Option("--run", help="A run whose words, characters or films to take, not a file's."),
+    typer.Option(
+        "--run", help="Take the words, characters or films of a run, instead of a file's."
+    ),
 ]
-Of = Annotated[
+Embedding = Annotated[
     str | None,
     typer.Option(
         "--embedding",
@@ -48,27 +50,30 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(
-    run: Run = None,
+    run: RunArgument = None,
     seed_text: Annotated[
-        str, typer.Option(help="The beginning.")
+        str, typer.Option(help="The beginning of the text.")
     ] = "ethics is a basic foundation of all that",
-    num_chars: Annotated[int, typer.Option(help="Characters (or words) to write on.", min=1)] = 320,
+    num_chars: Annotated[int, typer.Option(help="Characters (or words) to generate.", min=1)] = 320,
     temperature: Annotated[
-        float, typer.Option(help="How daring: 0 writes the likeliest always, 1 draws as learned.")
+        float,
+        typer.Option(
+            help="0 always takes the likeliest character; 1 draws with the learned probabilities."
+        ),
     ] = 0.8,
     seed: Annotated[int, typer.Option(help="Seeds what is drawn.", min=0)] = 0,
     storage: StorageRoot = "runs",
     json: Json = False,
 ) -> None:
-    """Let a trained network write on from a beginning.
+    """Generate text with a trained network.
 
     Example: raysweep generate RUN --seed-text "ethics is a basic" --num-chars 320
     """
-    from raysweep.cluster.models import words as ask_text
+    from raysweep.cluster.models import words
     from raysweep.cluster.runs.saved_run import open_run
 
     saved = open_run(run, storage)
-    text = ask_text.generate(saved, seed_text, num_chars, temperature, seed)
+    text = words.generate(saved, seed_text, num_chars, temperature, seed)
     if json:
         print(json_module.dumps({"seed_text": seed_text, "text": text}))
         return
@@ -78,12 +83,12 @@ def generate(
 
 def neighbours(
     word: Annotated[
-        str, typer.Argument(help="A word, or what the run knows: a film's title, an image.")
+        str, typer.Argument(help="A word; with --run, e.g. a film's title or an image.")
     ],
     top: Top = 10,
     vectors: Vectors = None,
-    run: OfRun = None,
-    embedding: Of = None,
+    run: SourceRun = None,
+    embedding: Embedding = None,
     dim: Dim = None,
     storage: StorageRoot = "runs",
     json: Json = False,
@@ -92,8 +97,8 @@ def neighbours(
 
     Example: raysweep neighbours "Star Wars (1977)" --run films
     """
-    _, known = _vectors(vectors, run, embedding, dim, storage)
-    _show(known.neighbours(word, top), json)
+    _, word_vectors = _load_vectors(vectors, run, embedding, dim, storage)
+    _show(word_vectors.neighbours(word, top), json)
 
 
 def analogy(
@@ -106,21 +111,21 @@ def analogy(
     ] = None,
     top: Top = 5,
     vectors: Vectors = None,
-    run: OfRun = None,
+    run: SourceRun = None,
     dim: Dim = None,
     storage: StorageRoot = "runs",
     json: Json = False,
 ) -> None:
-    """Answer "A is to B as C is to …": the words nearest to B - A + C.
+    """Complete "A is to B as C is to …": the words nearest to B - A + C.
 
-    One pair shows more than was meant: `analogy spain madrid italy` finds football clubs' towns.
-    With `--example germany:berlin --example france:paris` it is Rome.
+    One pair can mean several relations: `analogy spain madrid italy` finds towns of football clubs.
+    With `--example germany:berlin --example france:paris` it finds Rome.
     """
-    from raysweep.cluster.models import words as ask_text
+    from raysweep.cluster.models import words
 
-    pairs = [_pair(each) for each in example or []]
-    _, known = _vectors(vectors, run, None, dim, storage)
-    _show(ask_text.analogy(known, a, b, c, top, pairs), json)
+    pairs = [_pair(text) for text in example or []]
+    _, word_vectors = _load_vectors(vectors, run, None, dim, storage)
+    _show(words.analogy(word_vectors, a, b, c, top, pairs), json)
 
 
 def translate(
@@ -131,60 +136,63 @@ def translate(
     top: Top = 5,
     json: Json = False,
 ) -> None:
-    """Translate words: two spaces of vectors, turned onto each other by a small dictionary."""
-    from raysweep.cluster.models import words as ask_text
+    """Translate words: a small dictionary says how one language's vectors turn onto another's."""
+    from raysweep.cluster.models.words import file_vectors, read_dictionary
+    from raysweep.cluster.models.words import translate as translate_words
 
-    pairs = ask_text.read_dictionary(dictionary)
-    spaces = (ask_text.file_vectors(source), ask_text.file_vectors(target))
-    answers, known = ask_text.translate(*spaces, pairs, words, top)
-    print(f"{known} of {len(pairs)} pairs of the dictionary are known", file=sys.stderr)
+    pairs = read_dictionary(dictionary)
+    spaces = (file_vectors(source), file_vectors(target))
+    translations, num_known = translate_words(*spaces, pairs, words, top)
+    print(f"{num_known} of {len(pairs)} pairs of the dictionary are known", file=sys.stderr)
     if json:
-        print(json_module.dumps(answers))
+        print(json_module.dumps(translations))
         return
-    for word, found in answers.items():
-        print(f"{word:16} {', '.join(f'{each} ({cosine:.2f})' for each, cosine in found)}")
+    for word, neighbours in translations.items():
+        print(f"{word:16} {', '.join(f'{other} ({cosine:.2f})' for other, cosine in neighbours)}")
 
 
 def plot(
     out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("words.png"),
     method: Annotated[str, typer.Option(help="tsne or pca.")] = "tsne",
-    first: Annotated[int, typer.Option(help="How many of the first words to place.", min=3)] = 500,
-    labels: Annotated[int, typer.Option(help="How many of these to name, if they fit.")] = 350,
+    first: Annotated[int, typer.Option(help="How many of the first words to draw.", min=3)] = 500,
+    labels: Annotated[
+        int, typer.Option(help="How many of these to name, as far as they fit.")
+    ] = 350,
     vectors: Vectors = None,
-    run: OfRun = None,
-    embedding: Of = None,
+    run: SourceRun = None,
+    embedding: Embedding = None,
     dim: Dim = None,
     storage: StorageRoot = "runs",
 ) -> None:
-    """Draw words, or the films of a run, on a plane: alike ones lie together.
+    """Draw words, or the films of a run, on a plane: similar ones are close together.
 
     Example: raysweep plot --run films --method pca --out films.png
     """
-    from raysweep.cluster.models import words as ask_text
+    from raysweep.cluster.models import words
 
-    things, known = _vectors(vectors, run, embedding, dim, storage)
-    num, named = ask_text.draw_words(known, out, method, first, labels, things)
-    print(f"{out}: {num} {things}, {named} of them named")
+    plural, word_vectors = _load_vectors(vectors, run, embedding, dim, storage)
+    num_points, num_labels = words.draw_words(word_vectors, out, method, first, labels, plural)
+    print(f"{out}: {num_points} {plural}, {num_labels} of them named")
 
 
-def _vectors(
+def _load_vectors(
     path: str | None, run: str | None, embedding: str | None, dim: int | None, root: str
 ) -> tuple[str, WordVectors]:
-    """What is asked about, in the plural, and the vectors."""
-    from raysweep.cluster.models import words as ask_text
+    """The vectors, and in front of them what they belong to, in the plural, e.g. `films`."""
+    from raysweep.cluster.models import words
 
     if run is None:
         if embedding is not None:
             raise UserError(f"--embedding {embedding} is one of a run's; name the run with --run")
-        return "words", ask_text.file_vectors(path, dim)
+        return "words", words.file_vectors(path, dim)
     if path is not None:
         raise UserError("--vectors and --run name two sources; leave one of them out")
     from raysweep.cluster.runs.projector import best_embedding
     from raysweep.cluster.runs.saved_run import open_run
     from raysweep.data.words.word_vectors import WordVectors
 
-    things, found = best_embedding(open_run(run, root), embedding)
-    return things, WordVectors(found.labels, found.vectors)
+    plural, table = best_embedding(open_run(run, root), embedding)
+    return plural, WordVectors(table.labels, table.vectors)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -194,9 +202,9 @@ def _pair(text: str) -> tuple[str, str]:
     return first.strip(), second.strip()
 
 
-def _show(found: Neighbours, as_json: bool) -> None:
+def _show(neighbours: Neighbours, as_json: bool) -> None:
     if as_json:
-        print(json_module.dumps([{"word": word, "cosine": cosine} for word, cosine in found]))
+        print(json_module.dumps([{"word": word, "cosine": cosine} for word, cosine in neighbours]))
         return
-    for word, cosine in found:
+    for word, cosine in neighbours:
         print(f"{cosine:.3f}  {word}")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from raysweep.core.errors import UserError
+from raysweep.core.ray_private import LAUNCHER_CONFIG
 
-__all__ = ["alive_nodes", "places", "planned_nodes", "require_resources", "trial_places"]
+__all__ = ["alive_nodes", "num_slots", "num_trial_slots", "planned_nodes", "require_resources"]
 
-# The launcher leaves the cluster's configuration there, on the head.
-_BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 # KubeRay's operator sets it in every pod; what its autoscaler may add is not known to a driver.
 _KUBERAY = "KUBERAY_GEN_RAY_START_CMD"
-_UNKNOWN_PLACES = 16
+_SLOTS_IF_UNKNOWN = 16
 
 Resources = Mapping[str, float]
 
@@ -30,7 +28,7 @@ def alive_nodes(ray: Any) -> list[dict[str, Any]]:
 def planned_nodes() -> list[Resources]:
     """Resources of each node that the launcher's autoscaler may have, without the head."""
     try:
-        config = yaml.safe_load(_BOOTSTRAP.expanduser().read_text())
+        config = yaml.safe_load(LAUNCHER_CONFIG.expanduser().read_text())
     except (OSError, yaml.YAMLError):
         return []
     types = dict(config.get("available_node_types") or {})
@@ -44,16 +42,16 @@ def planned_nodes() -> list[Resources]:
     return nodes[:limit]
 
 
-def places(nodes: Iterable[Resources], cpus: float, gpus: float) -> int:
+def num_slots(nodes: Iterable[Resources], cpus: float, gpus: float) -> int:
     """How many trials of that size run on such nodes at a time."""
     return sum(_fits(node, cpus, gpus) for node in nodes)
 
 
 def _fits(node: Resources, cpus: float, gpus: float) -> int:
-    number = node.get("CPU", 0.0) / cpus
+    slots = node.get("CPU", 0.0) / cpus
     if gpus:
-        number = min(number, _on_gpus(node.get("GPU", 0.0), gpus))
-    return int(number + 1e-9)
+        slots = min(slots, _on_gpus(node.get("GPU", 0.0), gpus))
+    return int(slots + 1e-9)
 
 
 def _on_gpus(have: float, each: float) -> float:
@@ -61,11 +59,11 @@ def _on_gpus(have: float, each: float) -> float:
     return have * int(1 / each + 1e-9) if each < 1 else have / each
 
 
-def trial_places(ray: Any, cpus: float, gpus: float) -> int:
+def num_trial_slots(ray: Any, cpus: float, gpus: float) -> int:
     """How many trials run at a time when the cluster is as large as it gets; at least 1."""
-    now = places((n["Resources"] for n in alive_nodes(ray)), cpus, gpus)
-    later = places(planned_nodes(), cpus, gpus)
-    unknown = _UNKNOWN_PLACES if _KUBERAY in os.environ else 1
+    now = num_slots((n["Resources"] for n in alive_nodes(ray)), cpus, gpus)
+    later = num_slots(planned_nodes(), cpus, gpus)
+    unknown = _SLOTS_IF_UNKNOWN if _KUBERAY in os.environ else 1
     return max(now, later, unknown)
 
 
@@ -73,7 +71,7 @@ def require_resources(ray: Any, cpus: float, gpus: float) -> None:
     """Refuses a trial that no node can ever run; raises UserError with what there is."""
     alive = [n["Resources"] for n in alive_nodes(ray)]
     planned = planned_nodes()
-    if places([*alive, *planned], cpus, gpus) or _KUBERAY in os.environ:
+    if num_slots([*alive, *planned], cpus, gpus) or _KUBERAY in os.environ:
         return
     have = "; ".join(f"{n.get('CPU', 0):g} CPU, {n.get('GPU', 0):g} GPU" for n in alive)
     if planned:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Finding"]
+__all__ = ["CheckResult"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One check.
+class CheckResult:
+    """The result of one check.
 
     Attributes:
-        name: what was looked at.
+        name: what was checked.
         ok: True; False if jobs will fail; None if they may.
-        detail: what was found.
-        fix: what to do, where something is to be done.
+        detail: what the check saw.
+        fix: what to do about it; empty if nothing is to be done.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What on this machine would make a job fail: each check with its finding and its fix."""
+"""What on this machine would make a job fail: each check with its result and its fix."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from raysweep.cluster.machines.checks import Finding
+from raysweep.cluster.machines.checks import CheckResult
 from raysweep.core.errors import UserError
+from raysweep.core.ray_private import uploaded_files
 from raysweep.core.storage import Storage
 
-__all__ = ["Finding", "examine", "upload_bytes"]
+__all__ = ["CheckResult", "examine", "upload_bytes"]
 
 _MIN_DISK_GB, _MIN_SHM_GB, _MIN_MEMORY_GB = 2.0, 0.5, 2.0
 _MAX_UPLOAD_MB = 50.0
 
 
-def examine(root: str, address: str | None = None) -> Iterator[Finding]:
-    """Looks at everything in turn, yielding each finding as it is made.
+def examine(root: str, address: str | None = None) -> Iterator[CheckResult]:
+    """Checks one thing after another, and yields each result at once.
 
     Args:
         root: the folder or URI of all runs.
@@ -45,41 +46,41 @@ def examine(root: str, address: str | None = None) -> Iterator[Finding]:
     yield _data()
 
 
-def _guard(name: str, check: Callable[[], Finding]) -> Finding:
+def _guard(name: str, check: Callable[[], CheckResult]) -> CheckResult:
     try:
         return check()
     except Exception as error:
-        return Finding(name, False, f"{type(error).__name__}: {error}")
+        return CheckResult(name, False, f"{type(error).__name__}: {error}")
 
 
-def _python() -> Finding:
+def _python() -> CheckResult:
     ok = (3, 10) <= sys.version_info[:2] < (3, 14)
     fix = "" if ok else "use Python 3.10 to 3.13"
-    return Finding("Python", ok, sys.version.split()[0], fix)
+    return CheckResult("Python", ok, sys.version.split()[0], fix)
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[CheckResult]:
     from packaging.requirements import Requirement
 
     try:
         wanted = [Requirement(r) for r in requires("raysweep") or []]
     except PackageNotFoundError:
-        yield Finding("packages", False, "raysweep is not installed", "run `make install`")
+        yield CheckResult("packages", False, "raysweep is not installed", "run `make install`")
         return
     for requirement in wanted:
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = version(requirement.name)
+            installed = version(requirement.name)
         except PackageNotFoundError:
-            yield Finding(requirement.name, False, "missing", f"pip install '{requirement}'")
+            yield CheckResult(requirement.name, False, "missing", f"pip install '{requirement}'")
             continue
-        if not requirement.specifier.contains(found, prereleases=True):
-            yield Finding(requirement.name, False, found, f"pip install '{requirement}'")
-    yield Finding("packages", True, f"ray {version('ray')}, torch {version('torch')}")
+        if not requirement.specifier.contains(installed, prereleases=True):
+            yield CheckResult(requirement.name, False, installed, f"pip install '{requirement}'")
+    yield CheckResult("packages", True, f"ray {version('ray')}, torch {version('torch')}")
 
 
-def _memory() -> Finding:
+def _memory() -> CheckResult:
     import psutil
 
     memory = psutil.virtual_memory()
@@ -87,31 +88,35 @@ def _memory() -> Finding:
     ok = True if free > _MIN_MEMORY_GB else None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     detail = f"{free:.1f} of {memory.total / 1e9:.1f} GB free, {cores} cores"
-    return Finding("memory", ok, detail, "" if ok else "close something, or use --max-concurrent 1")
+    return CheckResult(
+        "memory", ok, detail, "" if ok else "close something, or use --max-concurrent 1"
+    )
 
 
-def _shared_memory() -> Finding:
+def _shared_memory() -> CheckResult:
     path = Path("/dev/shm")
     if not path.exists():
-        return Finding("/dev/shm", None, "not there", "Ray will use the disk, which is slower")
+        return CheckResult("/dev/shm", None, "not there", "Ray will use the disk, which is slower")
     free = shutil.disk_usage(path).free / 1e9
     ok = True if free > _MIN_SHM_GB else None
     fix = "" if ok else "in a container, start it with --shm-size=2g"
-    return Finding("/dev/shm", ok, f"{free:.1f} GB free", fix)
+    return CheckResult("/dev/shm", ok, f"{free:.1f} GB free", fix)
 
 
-def _disk(root: str) -> Finding:
+def _disk(root: str) -> CheckResult:
     storage = Storage(root)
-    places = {Path(tempfile.gettempdir())}
+    folders = {Path(tempfile.gettempdir())}
     if storage.local is not None:
-        places.add(next(p for p in (storage.local, *storage.local.parents) if p.exists()))
-    free = {str(p): shutil.disk_usage(p).free / 1e9 for p in sorted(places)}
+        folders.add(next(p for p in (storage.local, *storage.local.parents) if p.exists()))
+    free = {str(p): shutil.disk_usage(p).free / 1e9 for p in sorted(folders)}
     ok = min(free.values()) > _MIN_DISK_GB
     detail = ", ".join(f"{gb:.0f} GB free on {p}" for p, gb in free.items())
-    return Finding("disk", ok, detail, "" if ok else "free some space, or move --storage, TMPDIR")
+    return CheckResult(
+        "disk", ok, detail, "" if ok else "free some space, or move --storage, TMPDIR"
+    )
 
 
-def _storage(root: str) -> Finding:
+def _storage(root: str) -> CheckResult:
     storage, name = Storage(root), f".doctor-{os.getpid()}"
     storage.write(name, b"raysweep")
     content = storage.read(name)
@@ -119,19 +124,21 @@ def _storage(root: str) -> Finding:
         (storage.local / name).unlink()
         with contextlib.suppress(OSError):
             storage.local.rmdir()  # Succeeds only where the check made the folder.
-    return Finding("storage", content == b"raysweep", f"{storage.uri} is writable and readable")
+    return CheckResult("storage", content == b"raysweep", f"{storage.uri} is writable and readable")
 
 
-def _gpu() -> Finding:
+def _gpu() -> CheckResult:
     import torch
 
     if not torch.cuda.is_available():
-        return Finding("GPU", True, "none; trials run on the CPU")
+        return CheckResult("GPU", True, "none; trials run on the CPU")
     names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
-    return Finding("GPU", True, f"{torch.cuda.device_count()} x {', '.join(names)}; use --gpus 1")
+    return CheckResult(
+        "GPU", True, f"{torch.cuda.device_count()} x {', '.join(names)}; use --gpus 1"
+    )
 
 
-def _ray() -> Finding:
+def _ray() -> CheckResult:
     from raysweep.cluster.machines.session import ray_session
 
     start = time.perf_counter()
@@ -141,10 +148,10 @@ def _ray() -> Finding:
     seconds = time.perf_counter() - start
     ok = answer != os.getpid()
     detail = f"a task ran in a session of {resources.get('CPU', 0):g} CPUs ({seconds:.1f} s)"
-    return Finding("Ray", ok, detail)
+    return CheckResult("Ray", ok, detail)
 
 
-def _cluster(root: str, address: str) -> Iterator[Finding]:
+def _cluster(root: str, address: str) -> Iterator[CheckResult]:
     from raysweep.cluster.machines.capacity import alive_nodes, planned_nodes
     from raysweep.cluster.machines.preflight import CLOSE_IT, examine_nodes, exposure
     from raysweep.cluster.machines.session import ray_session
@@ -154,44 +161,37 @@ def _cluster(root: str, address: str) -> Iterator[Finding]:
             have, planned = alive_nodes(ray), planned_nodes()
             cpus, gpus = (sum(n["Resources"].get(r, 0) for n in have) for r in ("CPU", "GPU"))
             more = f", and up to {len(planned)} nodes when work asks for them" if planned else ""
-            yield Finding("cluster", True, f"{len(have)} nodes, {cpus:g} CPUs, {gpus:g} GPUs{more}")
+            yield CheckResult(
+                "cluster", True, f"{len(have)} nodes, {cpus:g} CPUs, {gpus:g} GPUs{more}"
+            )
             problem = exposure(ray)
             detail = problem or "nobody without the token, or from outside, may run jobs"
-            yield Finding("access", not problem, detail, CLOSE_IT if problem else "")
+            yield CheckResult("access", not problem, detail, CLOSE_IT if problem else "")
             yield from examine_nodes(ray, root)
     except UserError as error:
-        yield Finding("cluster", False, str(error))
+        yield CheckResult("cluster", False, str(error))
 
 
 def upload_bytes(folder: Path) -> int:
     """Bytes that `ray up` and `ray job submit` send: what .gitignore and .rayignore leave."""
-    import logging
-
-    from ray._private.runtime_env.packaging import _dir_travel
-
-    sizes: list[int] = []
-
-    def count(path: Path) -> None:
-        if path.is_file():
-            sizes.append(path.stat().st_size)
-
-    _dir_travel(folder, [], count, include_gitignore=True, logger=logging.getLogger("ray.quiet"))
-    return sum(sizes)
+    return sum(path.stat().st_size for path in uploaded_files(folder))
 
 
-def _upload() -> Finding:
+def _upload() -> CheckResult:
     size = upload_bytes(Path.cwd()) / 1e6
     ok = True if size < _MAX_UPLOAD_MB else None
     fix = "" if ok else "name what no node needs in .rayignore"
-    return Finding("upload", ok, f"{size:.1f} MB of this folder go to a cluster", fix)
+    return CheckResult("upload", ok, f"{size:.1f} MB of this folder go to a cluster", fix)
 
 
-def _data() -> Finding:
-    from raysweep.data.sources.fetch import DATASETS, locate
+def _data() -> CheckResult:
+    from raysweep.data.sources.fetch import CATALOGUE, locate
 
     try:
-        here = [name for name in DATASETS if locate(name)]
+        here = [name for name in CATALOGUE if locate(name)]
     except UserError as error:
-        return Finding("data", False, str(error))
+        return CheckResult("data", False, str(error))
     detail = f"at hand: {', '.join(here) or 'none'}"
-    return Finding("data", True if here else None, detail, "" if here else "raysweep data fetch …")
+    return CheckResult(
+        "data", True if here else None, detail, "" if here else "raysweep data fetch …"
+    )

@@ -21,15 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from raysweep.cluster.machines.capacity import alive_nodes
-from raysweep.cluster.machines.checks import Finding
+from raysweep.cluster.machines.checks import CheckResult
 from raysweep.cluster.machines.session import on_node
 from raysweep.core.errors import UserError
+from raysweep.core.ray_private import AUTHENTICATION_MODE_PATH, dashboard_address
 from raysweep.core.storage import Storage
 
 __all__ = ["CLOSE_IT", "NodeReport", "check_cluster", "examine_nodes", "exposure"]
 
 _MIN_DISK_GB, _MIN_SHM_GB, _MAX_SKEW_S, _ANSWER_S = 2.0, 0.1, 2.0, 60.0
-_MARKET, _MODE_PATH = "ray.io/market-type", "/api/authentication_mode"
+_MARKET = "ray.io/market-type"
 CLOSE_IT = (
     "anybody who reaches that address may run commands there. Start Ray with RAY_AUTH_MODE=token, "
     "or with --dashboard-host=127.0.0.1"
@@ -73,11 +74,11 @@ def look(uri: str, mark: str, node: str) -> NodeReport:
 def _versions() -> dict[str, str]:
     import ray
 
-    found = {"python": platform.python_version(), "ray": ray.__version__}
+    versions = {"python": platform.python_version(), "ray": ray.__version__}
     for package in ("torch", "raysweep"):
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return {name: found.get(name, "") for name in _MUST_AGREE}
+            versions[package] = version(package)
+    return {name: versions.get(name, "") for name in _MUST_AGREE}
 
 
 def _gpus() -> list[str]:
@@ -106,8 +107,8 @@ def _try_storage(uri: str, mark: str, node: str) -> str:
     return ""
 
 
-def examine_nodes(ray: Any, uri: str) -> Iterator[Finding]:
-    """Asks every node that is alive, all at the same time; one finding each.
+def examine_nodes(ray: Any, uri: str) -> Iterator[CheckResult]:
+    """Asks every node that is alive, all at the same time; one result each.
 
     Args:
         ray: the module, connected to the cluster.
@@ -117,34 +118,36 @@ def examine_nodes(ray: Any, uri: str) -> Iterator[Finding]:
     nodes = sorted(alive_nodes(ray), key=lambda n: str(n["NodeManagerAddress"]))
     (storage / mark).write("driver", mark)
     try:
-        ask = ray.remote(num_cpus=0, max_retries=0)(look)
+        task = ray.remote(num_cpus=0, max_retries=0)(look)
         start = time.time()
-        asked = [
-            ask.options(scheduling_strategy=on_node(n["NodeID"])).remote(uri, mark, n["NodeID"])
+        reports = [
+            task.options(scheduling_strategy=on_node(n["NodeID"])).remote(uri, mark, n["NodeID"])
             for n in nodes
         ]
         # All of them have the same time to answer.
-        ray.wait(asked, num_returns=len(asked), timeout=_ANSWER_S)
-        for node, answer in zip(nodes, asked, strict=True):
-            yield _finding(ray, node, answer, storage / mark, start)
+        ray.wait(reports, num_returns=len(reports), timeout=_ANSWER_S)
+        for node, report in zip(nodes, reports, strict=True):
+            yield _check_node(ray, node, report, storage / mark, start)
     finally:
         with contextlib.suppress(Exception):
             (storage / mark).remove_all()
 
 
-def _finding(ray: Any, node: dict[str, Any], answer: Any, folder: Storage, start: float) -> Finding:
+def _check_node(
+    ray: Any, node: dict[str, Any], reference: Any, folder: Storage, start: float
+) -> CheckResult:
     name = f"node {node['NodeManagerAddress']}"
     try:
-        report: NodeReport = ray.get(answer, timeout=0.1)
+        report: NodeReport = ray.get(reference, timeout=0.1)
     except Exception as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no answer"
-        return Finding(
+        return CheckResult(
             name,
             False,
             reason,
             "install raysweep there as here, or take the node out of the cluster",
         )
-    problems, worries = list(_differences(report.versions)), []
+    problems, warnings = list(_differences(report.versions)), []
     unreached = report.storage
     if not unreached and not folder.exists(node["NodeID"]):
         unreached = "what it wrote there is not there for the driver"
@@ -153,14 +156,16 @@ def _finding(ray: Any, node: dict[str, Any], answer: Any, folder: Storage, start
     if report.disk_gb < _MIN_DISK_GB:
         problems.append("its disk is nearly full")
     if report.shm_gb < _MIN_SHM_GB:
-        worries.append("its /dev/shm is small, Ray will use the disk")
+        warnings.append("its /dev/shm is small, Ray will use the disk")
     skew = max(start - report.clock, report.clock - time.time())
     if skew > _MAX_SKEW_S:
-        worries.append(f"its clock is {skew:.0f} s off; have NTP set it")
+        warnings.append(f"its clock is {skew:.0f} s off; have NTP set it")
     detail = _describe(report, node["Resources"])
-    if problems or worries:
-        return Finding(name, False if problems else None, detail, "; ".join(problems + worries))
-    return Finding(name, True, detail)
+    if problems or warnings:
+        return CheckResult(
+            name, False if problems else None, detail, "; ".join(problems + warnings)
+        )
+    return CheckResult(name, True, detail)
 
 
 def _differences(versions: dict[str, str]) -> Iterator[str]:
@@ -194,8 +199,8 @@ def check_cluster(ray: Any, uri: str) -> list[str]:
     nodes = alive_nodes(ray)
     if len(nodes) < 2:
         return []
-    findings = list(examine_nodes(ray, uri))
-    bad = [f"  {f.name}: {f.fix}" for f in findings if f.ok is False]
+    results = list(examine_nodes(ray, uri))
+    bad = [f"  {result.name}: {result.fix}" for result in results if result.ok is False]
     if bad:
         raise UserError(
             "the cluster would lose results:\n"
@@ -203,11 +208,11 @@ def check_cluster(ray: Any, uri: str) -> list[str]:
             + "\nAll nodes need the same versions, and a --storage that each of them reaches: "
             "s3://…, or a folder on a network file system"
         )
-    worries = [f"{f.name}: {f.fix}" for f in findings if f.ok is None]
-    return [*worries, *_driver_worry(ray, nodes)]
+    warnings = [f"{result.name}: {result.fix}" for result in results if result.ok is None]
+    return [*warnings, *_driver_warning(ray, nodes)]
 
 
-def _driver_worry(ray: Any, nodes: list[dict[str, Any]]) -> Iterator[str]:
+def _driver_warning(ray: Any, nodes: list[dict[str, Any]]) -> Iterator[str]:
     here = ray.get_runtime_context().get_node_id()
     labels = next((n.get("Labels") or {} for n in nodes if n["NodeID"] == here), {})
     if labels.get(_MARKET) == "spot":
@@ -223,12 +228,14 @@ def exposure(ray: Any) -> str:
     The dashboard, which is also the job server, answers on an address of the network and asks for
     no token.
     """
-    address = ray._private.worker.get_dashboard_url()
-    host, _, port = (address or "").rpartition(":")
+    address = dashboard_address(ray)
+    host, _, port = address.rpartition(":")
     if not host or host == "localhost" or host.startswith("127.") or host in ("::1", "[::1]"):
         return ""
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}{_MODE_PATH}", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://{host}:{port}{AUTHENTICATION_MODE_PATH}", timeout=10
+        ) as answer:
             mode = json.load(answer).get("authentication_mode")
     except (OSError, ValueError):
         return ""

@@ -9,11 +9,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import psutil
 
+from raysweep.core import ray_private
 from raysweep.core.errors import UserError
 from raysweep.core.storage import PATIENCE
 
@@ -24,9 +25,15 @@ T = TypeVar("T")
 # How often a process that died is started anew where nothing else is to blame.
 RETRIES = 3
 _HEAD_START_S = 0.1
-# What workers on other nodes are told of this process's environment: where an object store is, and
-# how long to wait for it. Never credentials: nodes have their own, by their role.
-_TOLD = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", PATIENCE)
+# Variables that workers on other nodes get from this process: where an object store is, and how
+# long to wait for it. Never credentials: nodes have their own, by their role.
+_FORWARDED = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    PATIENCE,
+)
 
 
 @contextmanager
@@ -55,25 +62,26 @@ def ray_session(
     if ray.is_initialized():
         yield ray
         return
-    said = ""
+    stderr_text = ""
     try:
         with _standard_error() as read:
             try:
-                ray.init(**_init_arguments(address, num_cpus, num_gpus))
+                with nullcontext() if address else ray_private.loopback_only():
+                    ray.init(**_init_arguments(address, num_cpus, num_gpus))
             finally:
-                said = read()
+                stderr_text = read()
     except Exception as error:  # Ray raises the plain class when a busy machine starts it too late
         ray.shutdown()
-        raise UserError(_why_not(address, error, said)) from None
+        raise UserError(_why_not(address, error, stderr_text)) from None
     try:
         yield ray
     finally:
-        workers = _workers()
-        _end_autoscaler()
+        workers = _processes(ray_private.worker_processes)
+        # When it is asked to end, it takes a second.
+        _kill(_processes(ray_private.autoscaler_processes))
         ray.shutdown()
-        for worker in workers:  # they end by themselves, too, but on a busy machine some time later
-            with suppress(psutil.Error):
-                worker.kill()
+        # They end by themselves, too, but on a busy machine some time later.
+        _kill(workers)
 
 
 @contextmanager
@@ -108,7 +116,7 @@ def ray_started_beside(
 
     # At its end, Python would wait for a thread that is no daemon, also after Ctrl-C.
     threading.Thread(target=do, daemon=True).start()
-    # A missing file, a wrong name: found out at once, and no reason to start anything.
+    # A missing file or a wrong name shows at once, and no reason to start anything.
     wait([result], timeout=_HEAD_START_S)
     if result.done():
         result.result()
@@ -117,20 +125,17 @@ def ray_started_beside(
         yield result.result()
 
 
-def _workers() -> list[psutil.Process]:
-    """Processes of a session that was started here: what its raylet has started."""
+def _processes(find: Callable[[], list[psutil.Process]]) -> list[psutil.Process]:
+    """What `find` returns; nothing when processes end while it looks at them."""
     with suppress(psutil.Error):
-        raylets = [p for p in psutil.Process().children() if p.name() == "raylet"]
-        return [worker for raylet in raylets for worker in raylet.children(recursive=True)]
+        return find()
     return []
 
 
-def _end_autoscaler() -> None:
-    """Ends the autoscaler of a session that was started here; when asked to, it takes a second."""
-    with suppress(psutil.Error):
-        for process in psutil.Process().children():
-            if any(part.endswith("/monitor.py") for part in process.cmdline()):
-                process.kill()
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
 
 
 @contextmanager
@@ -163,10 +168,10 @@ def _standard_error() -> Iterator[Callable[[], str]]:
             os.close(own)
 
 
-def _why_not(address: str | None, error: Exception, said: str) -> str:
+def _why_not(address: str | None, error: Exception, stderr_text: str) -> str:
     """Why Ray could not be started or reached, for the user."""
     where = f"at {address}" if address else "on this machine"
-    if "InvalidAuthToken" in said:
+    if ray_private.WRONG_TOKEN in stderr_text:
         return (
             f"the cluster {where} refuses this token; RAY_AUTH_TOKEN, or ~/.ray/auth_token, must "
             "be that of the cluster"
@@ -182,8 +187,8 @@ def _init_arguments(
 ) -> dict[str, Any]:
     arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is not None:
-        told = {name: os.environ[name] for name in _TOLD if name in os.environ}
-        more = {"runtime_env": {"env_vars": told}} if told else {}
+        forwarded = {name: os.environ[name] for name in _FORWARDED if name in os.environ}
+        more = {"runtime_env": {"env_vars": forwarded}} if forwarded else {}
         return {**arguments, **more, "address": address}
     return {
         **arguments,
@@ -191,7 +196,6 @@ def _init_arguments(
         "num_cpus": num_cpus,
         "num_gpus": num_gpus,
         "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
     }
 
 

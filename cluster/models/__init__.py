@@ -1,1 +1,1 @@
-"""Questions to trained models, and their uses outside of a search."""
+"""Uses of trained models: predict, classify, recommend, generate, ensemble, export."""

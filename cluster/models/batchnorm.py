@@ -1,6 +1,6 @@
 """Batch normalisation for a trained network, with statistics of features or of images.
 
-Each worker measures its share of the shards or images in one pass; what they found is merged.
+Each worker measures its share of the shards or images in one pass; their statistics are merged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from raysweep.cluster.machines.session import ray_session
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import INDEX, Shard, ShardIndex, read_shard
+from raysweep.data.features.shard_index import INDEX, Shard, ShardIndex
+from raysweep.data.features.shards import read_shard
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.backbone_head import Rows, backbone_head, dense_sites
 from raysweep.trainables.images.batchnorm import (
@@ -59,7 +60,7 @@ class _Features:
 
 @dataclass(frozen=True)
 class _Images:
-    """Images, as the network takes them."""
+    """Images, and how they are prepared for the network."""
 
     root: str
     ids: Sequence[str]
@@ -79,14 +80,15 @@ class _Images:
 
         storage = Storage(self.root)
         for start in range(0, len(self.ids), _IMAGES_AT_ONCE):
-            shown = []
+            decoded = []
             for name in self.ids[start : start + _IMAGES_AT_ONCE]:
                 try:
-                    shown.append(decode(read_image(storage, name), self.preprocessing.resize)[0])
+                    blob = read_image(storage, name)
+                    decoded.append(decode(blob, self.preprocessing.resize)[0])
                 except BadImage:
                     continue
-            if shown:
-                pixels = torch.from_numpy(np.stack(shown))
+            if decoded:
+                pixels = torch.from_numpy(np.stack(decoded))
                 yield normalised(pixels, self.preprocessing, torch.float32)
 
 
@@ -95,13 +97,13 @@ class Insertion:
     """A network with batch normalisation.
 
     Attributes:
-        network: `input`, then `head`, for features; `body` before them for images.
-        names: the layers after which it was inserted.
-        channels: at each of them.
-        rows: of features, or images, that were measured.
+        network: modules `input` and `head` for features; `body` before them for images.
+        names: names of the layers after which it was inserted.
+        channels: number of channels at each of them.
+        rows: number of rows of features, or of images, that were measured.
         change: of the logits on those rows.
         backbone: name of the network.
-        weights_hash: of its weights up to the features.
+        weights_hash: 16 hex digits of its weights up to the features.
     """
 
     network: nn.Module
@@ -129,40 +131,50 @@ def insert_into_backbone(
 
     Args:
         source: a folder of features, for the layers above them; or images, for the whole network.
-        names: of layers; by default after the activation of each dense layer but the last, or
-            before the only one.
-        backbone: the network, for images; features know theirs.
-        weights: its weights; for features, where they are now.
+        names: layers after which to insert; by default after the activation of each dense layer
+            but the last, or before the only one.
+        backbone: name of the network, for images; features know theirs.
+        weights: of the network; for features only if they were moved.
         workers: processes that measure; 1 needs no Ray.
-        address: of a Ray cluster, for several workers.
-        eps: of the normalisation.
+        address: of a Ray cluster, for several workers; this machine by default.
+        eps: added to the variance, for numerical stability.
+
+    Returns:
+        The network in evaluation mode, whose outputs stay the same up to rounding.
 
     Raises:
-        UserError: no features or images there, other weights, or no such layer.
+        UserError: there are no features or images, the weights are not those that made the
+            features, or there is no such layer.
     """
     data: _Features | _Images
     if Storage(source).exists(INDEX) or not backbone:
-        network, data, made = _of_features(source, weights)
-        if backbone not in ("", made[0]):
-            raise UserError(f"the features in {source} are {made[0]}'s; leave --backbone out")
+        network, data, (name, weights_hash) = _of_features(source, weights)
+        if backbone not in ("", name):
+            raise UserError(f"the features in {source} are {name}'s; leave --backbone out")
     else:
-        network, data, made = _of_images(source, backbone, weights or "default")
+        network, data, (name, weights_hash) = _of_images(source, backbone, weights or "default")
     names = tuple(names) or tuple(dense_sites(network))
     sites = _measure(network, names, data, workers, address)
-    better = insert(network, sites, eps)
+    normalised_network = insert(network, sites, eps)
     return Insertion(
-        network=better,
+        network=normalised_network,
         names=names,
         channels=tuple(len(sites[name].moments.mean) for name in names),
         rows=len(data),
-        change=largest_change(network, better, data.batches()),
-        backbone=made[0],
-        weights_hash=made[1],
+        change=largest_change(network, normalised_network, data.batches()),
+        backbone=name,
+        weights_hash=weights_hash,
     )
 
 
 def save_network(insertion: Insertion, folder: str, name: str) -> None:
-    """Writes the network as safetensors, with what it is in the header; keys are PyTorch's."""
+    """Writes the network as safetensors, with PyTorch's keys and a header that describes it.
+
+    Args:
+        insertion: from `insert_into_backbone`.
+        folder: by path or URI.
+        name: of the file.
+    """
     header: dict[str, Any] = {
         "backbone": insertion.backbone,
         "weights_hash": insertion.weights_hash,
@@ -191,12 +203,12 @@ def _of_images(
     listed = list_images(images)
     train = "train" in listed.splits
     pairs = zip(listed.ids, listed.splits, strict=True)
-    ids = [each for each, split in pairs if split == "train" or not train]
-    made = load_backbone(name, weights)
-    parts: Any = made.classifier
-    layers = OrderedDict(body=made.body, input=Rows(parts.shape), head=parts.head)
-    data = _Images(listed.root, ids, made.preprocessing)
-    return nn.Sequential(layers).eval(), data, (name, made.weights_hash)
+    ids = [image for image, split in pairs if split == "train" or not train]
+    backbone = load_backbone(name, weights)
+    classifier: Any = backbone.classifier
+    layers = OrderedDict(body=backbone.body, input=Rows(classifier.shape), head=classifier.head)
+    data = _Images(listed.root, ids, backbone.preprocessing)
+    return nn.Sequential(layers).eval(), data, (name, backbone.weights_hash)
 
 
 def _measure(

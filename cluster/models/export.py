@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from raysweep.cluster.runs.saved_run import SavedRun
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import ShardIndex
+from raysweep.data.features.shard_index import ShardIndex
 from raysweep.trainables.images.image_head import ImageHead
 from raysweep.trainables.images.network import HeadNet
 
@@ -37,13 +37,13 @@ FORMATS = (".pt2", ".pt", ".onnx")
 
 
 class ImageClassifier(nn.Module):
-    """Pixels in, probabilities out.
+    """A network from pixels to probabilities.
 
     Args:
         body: the backbone up to its features.
         head: trained on them; one that uses the image's size takes it as a second input.
-        mean: of red, green and blue on a scale from 0 to 1.
-        std: the same.
+        mean: of red, green and blue on a scale from 0 to 1, [3].
+        std: standard deviation of each, on the same scale, [3].
     """
 
     mean: Tensor
@@ -58,11 +58,15 @@ class ImageClassifier(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1) * 255.0)
 
     def forward(self, pixels: Tensor, sizes: Tensor | None = None) -> Tensor:
-        """Probabilities of the classes.
+        """Computes the probabilities of the classes.
 
         Args:
             pixels: float [n, 3, size, size], 0 to 255.
-            sizes: height and width of the original images, float [n, 2], where the head uses them.
+            sizes: height and width of the original images in pixels, float [n, 2], where the head
+                uses them.
+
+        Returns:
+            Probabilities, float [n, classes].
         """
         features = self.body((pixels - self.mean) / self.std)
         if sizes is None:
@@ -71,14 +75,18 @@ class ImageClassifier(nn.Module):
 
 
 def build_classifier(run: SavedRun, weights: str = "") -> tuple[ImageClassifier, int]:
-    """The best head of a run on its backbone, and the side of its images in pixels.
+    """Puts the best head of a run on its backbone.
 
     Args:
         run: of image_head.
-        weights: where the backbone's weights are now; where they were by default.
+        weights: where the backbone's weights are now, if they were moved.
+
+    Returns:
+        The network in evaluation mode, and the side of its images in pixels.
 
     Raises:
-        UserError: a run of another kind, without a model, or whose backbone's weights are others.
+        UserError: the run is of another kind or has no trained model, or the weights are not those
+            that made its features.
     """
     from raysweep.data.features.backbones import backbone_of
 
@@ -87,23 +95,28 @@ def build_classifier(run: SavedRun, weights: str = "") -> tuple[ImageClassifier,
             f"{run.storage.uri} is a run of {run.request.learner.name}; name a run of image_head"
         )
     index: ShardIndex = run.dataset.info.index
-    made: Mapping[str, Any] = index.preprocessing
+    preprocessing: Mapping[str, Any] = index.preprocessing
     backbone = backbone_of(index, weights)
     head: Any = run.best_model().model
-    mean, std = tuple(made["mean"]), tuple(made["std"])
-    return ImageClassifier(backbone.body, head, mean, std).eval(), int(made["resize"]["size"])
+    mean, std = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
+    size = int(preprocessing["resize"]["size"])
+    return ImageClassifier(backbone.body, head, mean, std).eval(), size
 
 
 def export_run(run: SavedRun, file: Path, weights: str = "") -> list[str]:
-    """Writes the best head of a run with its backbone; returns the names of the network's inputs.
+    """Writes the best head of a run with its backbone as one file.
 
     Args:
         run: of image_head.
         file: `.pt2`, `.pt` or `.onnx`.
-        weights: where the backbone's weights are now.
+        weights: where the backbone's weights are now, if they were moved.
+
+    Returns:
+        Names of the network's inputs.
 
     Raises:
-        UserError: another kind of file, packages for ONNX are missing, or as `build_classifier`.
+        UserError: the file's name ends otherwise, packages for ONNX are missing, or as
+            `build_classifier`.
     """
     if file.suffix not in FORMATS:
         raise UserError(f"{file}: use a name that ends with {', '.join(FORMATS)}")

@@ -1,4 +1,4 @@
-"""Images that a question is about: files, and folders with all that is below them."""
+"""Images to classify: files, and folders with all images below them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["find_images"]
 
 
 def find_images(inputs: Sequence[str]) -> list[str]:
-    """Names the images of files and folders, on this machine or in an object store.
+    """Lists the images of files and folders, on this machine or in an object store.
 
     Args:
         inputs: Files, which are taken whatever their names end with, and folders, whose images are
@@ -25,15 +25,15 @@ def find_images(inputs: Sequence[str]) -> list[str]:
         Paths and addresses, one or more: in the order of `inputs`, a folder's by name.
 
     Raises:
-        UserError: Nothing was given, a path does not exist, or a folder holds no images.
+        UserError: No image is given, a path does not exist, or a folder holds no images.
     """
     if not inputs:
         raise UserError(
             "no image is given; name images or folders of them, e.g. `raysweep predict RUN "
             "photo.jpg holidays/`"
         )
-    found = [_below(each) if _is_folder(each) else [each] for each in inputs]
-    return [name for names in found for name in names]
+    paths = [_below(path) if _is_folder(path) else [path] for path in inputs]
+    return [path for group in paths for path in group]
 
 
 def _is_folder(given: str) -> bool:

@@ -1,4 +1,4 @@
-"""Questions to a trained image head: classes of images, by the backbone that it learned from."""
+"""Classifies images by a trained head and the backbone that made its features."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class ClassifiedImage:
-    """An answer.
+    """An image with its probable classes.
 
     Attributes:
         source: The image's path or address.
-        probabilities: Of each class, 0 to 1, in the data's order; none where it was not read.
+        probabilities: Of each class, 0 to 1, in the data's order; empty where it was not read.
         reason: Why it was not read, or empty.
     """
 
@@ -43,8 +43,8 @@ class ClassifiedImage:
 
     @property
     def likeliest_first(self) -> list[tuple[str, float]]:
-        """Classes with their probabilities."""
-        return sorted(self.probabilities.items(), key=lambda each: -each[1])
+        """Classes with their probabilities, the likeliest first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])
 
     @property
     def predicted(self) -> str | None:
@@ -52,7 +52,7 @@ class ClassifiedImage:
         return self.likeliest_first[0][0] if self.probabilities else None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as values that JSON has; `reason` only where there is one."""
+        """Returns the fields by name, as values that JSON has; `reason` only where there is one."""
         if self.reason:
             return {
                 "source": self.source,
@@ -69,7 +69,7 @@ class ClassifiedImage:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _Decoded:
     """A decoded image: pixels uint8 [size, size, 3], and its own height and width in pixels."""
 
     pixels: np.ndarray
@@ -80,22 +80,22 @@ class _Shown:
 def classify_images(
     run: SavedRun, sources: Sequence[str], *, weights: str = "", progress: bool = False
 ) -> list[ClassifiedImage]:
-    """Asks a run's best head about images.
+    """Classifies images by a run's best head.
 
     They are prepared as the run's features were: the same backbone, size, normalisation, precision
-    and rounding, so that the answers are those that the stored features of an image get.
+    and rounding, so that an image gets the same probabilities as its stored features.
 
     Args:
         run: A run of image_head.
         sources: Paths and addresses of images, one or more.
-        weights: Where the backbone's weights are now; where they were by default.
+        weights: Where the backbone's weights are now, if they were moved.
         progress: Whether to show progress on standard error, where it takes more than a moment.
 
     Returns:
-        An answer for each, in their order; one with a reason for an image that cannot be read.
+        One for each source, in their order; with a reason where an image cannot be read.
 
     Raises:
-        UserError: A run without a model, or whose features or backbone are not what they were.
+        UserError: The run has no trained model, or its features or its backbone have changed.
     """
     import torch
 
@@ -103,77 +103,79 @@ def classify_images(
 
     network, _ = build_classifier(run, weights)
     index = run.dataset.info.index
-    look = _Look(network, index.preprocessing, index.classes)
-    answers: list[ClassifiedImage] = []
+    classifier = _Classifier(network, index.preprocessing, index.classes)
+    images: list[ClassifiedImage] = []
     shown = progress and len(sources) > _AT_ONCE
     with (
         torch.inference_mode(),
         ThreadPoolExecutor(_AT_ONCE) as pool,
-        progress_line(f"looking at {len(sources):,} images", len(sources), shown=shown) as done,
+        progress_line(f"classifying {len(sources):,} images", len(sources), shown=shown) as done,
     ):
         for start in range(0, len(sources), _AT_ONCE):
             names = sources[start : start + _AT_ONCE]
             # Threads read only: they hide the latency of an object store.
-            answers += look.answers(names, list(pool.map(_read, names)))
-            done(len(answers))
-    return answers
+            images += classifier.classify(names, list(pool.map(_read, names)))
+            done(len(images))
+    return images
 
 
-class _Look:
-    """The backbone and the head, as the features and the run say."""
+class _Classifier:
+    """A backbone and a head, with the preprocessing that the features were made with."""
 
     def __init__(
-        self, network: ImageClassifier, made: Mapping[str, Any], classes: Sequence[str]
+        self, network: ImageClassifier, preprocessing: Mapping[str, Any], classes: Sequence[str]
     ) -> None:
         import torch
 
         from raysweep.data.features.backbones import Preprocessing
 
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        exact = made.get("precision") != "bfloat16"
+        exact = preprocessing.get("precision") != "bfloat16"
         self._dtype = torch.float32 if exact else torch.bfloat16
         self._body = network.body.to(self._device, self._dtype)
         self._body = self._body.to(memory_format=torch.channels_last)
         self._head, self._classes = network.head.to(self._device), classes
         self._preprocessing: Preprocessing = Preprocessing(
-            resize=Resize(**made["resize"]), mean=tuple(made["mean"]), std=tuple(made["std"])
+            resize=Resize(**preprocessing["resize"]),
+            mean=tuple(preprocessing["mean"]),
+            std=tuple(preprocessing["std"]),
         )
 
-    def answers(
+    def classify(
         self, sources: Sequence[str], contents: Sequence[bytes | str]
     ) -> list[ClassifiedImage]:
-        """Answers for files' contents, in their order; for a text, that is the reason why not."""
-        decoded = [self._decoded(each) for each in contents]
-        good = [each for each in decoded if isinstance(each, _Shown)]
-        rows = iter(self._probabilities(good).tolist() if good else [])
+        """Classifies files, given their contents or, as a text, why they could not be read."""
+        decoded = [self._decoded(content) for content in contents]
+        readable = [image for image in decoded if isinstance(image, _Decoded)]
+        rows = iter(self._probabilities(readable).tolist() if readable else [])
         return [
-            ClassifiedImage(source, {}, each)
-            if isinstance(each, str)
+            ClassifiedImage(source, {}, image)
+            if isinstance(image, str)
             else ClassifiedImage(source, dict(zip(self._classes, next(rows), strict=True)))
-            for source, each in zip(sources, decoded, strict=True)
+            for source, image in zip(sources, decoded, strict=True)
         ]
 
-    def _decoded(self, content: bytes | str) -> _Shown | str:
+    def _decoded(self, content: bytes | str) -> _Decoded | str:
         if isinstance(content, str):
             return content
         try:
-            return _Shown(*decode(content, self._preprocessing.resize))
+            return _Decoded(*decode(content, self._preprocessing.resize))
         except BadImage as error:
             return str(error)
 
-    def _probabilities(self, images: Sequence[_Shown]) -> Tensor:
-        """Float64 [n, classes], of n ≥ 1 images."""
+    def _probabilities(self, images: Sequence[_Decoded]) -> Tensor:
+        """Probabilities of n ≥ 1 images, float64 [n, classes]."""
         import torch
 
         from raysweep.data.features.backbones import normalised
 
-        pixels = torch.from_numpy(np.stack([each.pixels for each in images])).to(self._device)
-        sizes = torch.tensor([[each.height, each.width] for each in images], dtype=torch.float32)
+        pixels = torch.from_numpy(np.stack([image.pixels for image in images])).to(self._device)
+        sizes = torch.tensor([[image.height, image.width] for image in images]).float()
         features = self._body(normalised(pixels, self._preprocessing, self._dtype))
         # Features are stored as float16; the head learned from those.
         scores = self._head(features.to(torch.float16), sizes.to(self._device))
-        probable: Tensor = scores.double().softmax(1)
-        return probable
+        probabilities: Tensor = scores.double().softmax(1)
+        return probabilities
 
 
 def _read(source: str) -> bytes | str:

@@ -1,4 +1,4 @@
-"""Questions to a trained recommender: predict, recommend, rank, factors. Answers speak of films."""
+"""Uses of a trained ratings model: predict, recommend, rank items, explain its factors."""
 
 from __future__ import annotations
 
@@ -20,10 +20,18 @@ __all__ = ["draw_factors", "factor_ends", "predict", "rank", "recommend"]
 
 
 def predict(run: SavedRun, user: str, item: str) -> dict[str, Any]:
-    """The rating that a user would give an item, by raw ids, and the one given, if there is one.
+    """Predicts the rating that a user would give an item.
+
+    Args:
+        run: a run of a ratings model.
+        user: raw id, as in the data.
+        item: raw id, as in the data.
+
+    Returns:
+        user, item, title, predicted, and given: the user's own rating, or None.
 
     Raises:
-        UserError: an id that the data do not have, or a run of another kind.
+        UserError: the data have no such id, or the run is of another kind or has no trained model.
     """
     learner, ratings = _recommender(run)
     u, i = _index(ratings, "user", user), _index(ratings, "item", item)
@@ -39,7 +47,19 @@ def predict(run: SavedRun, user: str, item: str) -> dict[str, Any]:
 
 
 def recommend(run: SavedRun, user: str, top: int) -> pd.DataFrame:
-    """The items that a user has not rated and would rate highest: item, title, predicted."""
+    """Recommends the items that a user has not rated and would rate highest.
+
+    Args:
+        run: a run of a ratings model.
+        user: raw id, as in the data.
+        top: how many items.
+
+    Returns:
+        A table of item, title and predicted, best first.
+
+    Raises:
+        UserError: as `predict`, or the user has rated every item.
+    """
     import pandas as pd
 
     learner, ratings = _recommender(run)
@@ -47,7 +67,7 @@ def recommend(run: SavedRun, user: str, top: int) -> pd.DataFrame:
     rated = ratings.interactions.item[ratings.interactions.user == u]
     unseen = np.setdiff1d(np.arange(ratings.num_items, dtype=np.int32), rated)
     if not len(unseen):
-        raise UserError(f"user '{user}' has rated every item: there is nothing to recommend")
+        raise UserError(f"user '{user}' has rated every item; name another user")
     predicted = _predict(learner, np.full(len(unseen), u), unseen)
     order = np.argsort(-predicted, kind="stable")[:top]
     columns = {"item": ratings.item_ids[unseen], "title": _titles(ratings)[unseen]}
@@ -57,10 +77,19 @@ def recommend(run: SavedRun, user: str, top: int) -> pd.DataFrame:
 def rank(
     run: SavedRun, top: int, most_rated: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Top and bottom items by bias among the most rated: (best, worst).
+    """Ranks the most rated items by their bias; that of an item with few ratings says little.
 
-    The most rated are 2,000, or a quarter of the items where that is less: the bias of an item that
-    few have rated says little.
+    Args:
+        run: a run of matrix_factorization with biases.
+        top: how many items at either end.
+        most_rated: how many of the most rated items to rank; 2,000 by default, or a quarter of the
+            items where that is less.
+
+    Returns:
+        The items with the highest and those with the lowest bias.
+
+    Raises:
+        UserError: the run is of another kind, has no trained model or no biases.
     """
     from raysweep.analysis.vectors.factors import rank_by_bias
 
@@ -71,7 +100,15 @@ def rank(
 
 
 def factor_ends(run: SavedRun, top: int) -> pd.DataFrame:
-    """Both ends of the first three principal components of the item factors."""
+    """Lists the items at both ends of the first three principal components of their factors.
+
+    Args:
+        run: a run of matrix_factorization.
+        top: how many items at either end.
+
+    Raises:
+        UserError: the run is of another kind or has no trained model.
+    """
     from raysweep.analysis.vectors.factors import component_ends, principal_components
 
     learner, ratings = _factorization(run)
@@ -80,7 +117,14 @@ def factor_ends(run: SavedRun, top: int) -> pd.DataFrame:
 
 
 def draw_factors(run: SavedRun) -> str:
-    """Draws the item factors' first and third component, with titles, into the run; its address."""
+    """Draws the first and third principal component of the item factors, with titles.
+
+    Returns:
+        Address of the picture, in the run's folder.
+
+    Raises:
+        UserError: the run is of another kind or has no trained model.
+    """
     from raysweep.analysis.vectors.factors import principal_components, scatter
 
     learner, ratings = _factorization(run)
@@ -96,7 +140,9 @@ def _recommender(run: SavedRun) -> tuple[RatingsLearner[Any], Ratings]:
 
     learner = run.best_model()
     if not isinstance(learner, RatingsLearner):
-        raise UserError(f"{run.storage.uri} is a run of {learner.name}, which rates nothing")
+        raise UserError(
+            f"{run.storage.uri} is a run of {learner.name}; name a run of a ratings model"
+        )
     assert isinstance(run.dataset.info, Ratings)
     return learner, run.dataset.info
 
@@ -107,8 +153,7 @@ def _factorization(run: SavedRun) -> tuple[MatrixFactorization, Ratings]:
     learner, ratings = _recommender(run)
     if not isinstance(learner, MatrixFactorization):
         raise UserError(
-            f"{run.storage.uri} is a run of {learner.name}; "
-            "this question is for a run of matrix_factorization"
+            f"{run.storage.uri} is a run of {learner.name}; name a run of matrix_factorization"
         )
     return learner, ratings
 
@@ -125,7 +170,10 @@ def _predict(learner: RatingsLearner[Any], user: np.ndarray, item: np.ndarray) -
 def _weights(learner: RatingsLearner[Any], table: str) -> np.ndarray:
     weights = learner.model.state_dict().get(f"{table}.weight")
     if weights is None:
-        raise UserError("the best configuration has biases=false: there are none to rank by")
+        raise UserError(
+            "the best configuration has biases=false, so that there are none to rank by; train "
+            "with --set biases=true"
+        )
     return weights.numpy()
 
 
@@ -139,10 +187,10 @@ def _titles(ratings: Ratings) -> np.ndarray:
 
 def _index(ratings: Ratings, role: str, raw: str) -> int:
     ids = ratings.user_ids if role == "user" else ratings.item_ids
-    found = np.flatnonzero(ids == str(raw))
-    if not len(found):
+    indices = np.flatnonzero(ids == str(raw))
+    if not len(indices):
         raise UserError(
             f"{ratings.name} has no {role} '{raw}'; it has {len(ids):,}, from "
             f"'{ids[0]}' to '{ids[-1]}'"
         )
-    return int(found[0])
+    return int(indices[0])

@@ -1,4 +1,4 @@
-"""Texts that a question is about: from arguments, a file or standard input."""
+"""Texts to classify: from arguments, a file or standard input."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ STANDARD_INPUT = "-"
 
 @dataclass(frozen=True)
 class GivenText:
-    """A text, and where it came from.
+    """A text, and where it comes from.
 
     Attributes:
         source: For people, e.g. `text 2` or `reviews.txt, line 7`.
-        text: As it was given.
+        text: As given.
     """
 
     source: str
@@ -31,7 +31,7 @@ class GivenText:
 def read_texts(
     inputs: Sequence[str] = (), file: str | None = None, lines: bool = False
 ) -> list[GivenText]:
-    """Takes texts from where they were given.
+    """Reads texts from arguments, a file or standard input.
 
     Args:
         inputs: Texts themselves.
@@ -43,7 +43,7 @@ def read_texts(
         One text or more.
 
     Raises:
-        UserError: Nothing was given, or it cannot be read as UTF-8.
+        UserError: No text is given, a file cannot be read, or a text is not UTF-8.
     """
     if inputs:
         if file is not None or lines:
@@ -85,9 +85,9 @@ def _lines(whole: GivenText) -> list[GivenText]:
     # Not splitlines, which also divides at characters that no editor counts as a line's end.
     lines = enumerate(whole.text.split("\n"), 1)
     texts = [GivenText(f"{whole.source}, line {k}", line.strip()) for k, line in lines]
-    if not any(each.text for each in texts):
+    if not any(text.text for text in texts):
         raise UserError(f"{whole.source} has no line with a text; write one a line")
-    return [each for each in texts if each.text]
+    return [text for text in texts if text.text]
 
 
 def _decode(content: bytes, source: str) -> str:

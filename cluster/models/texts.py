@@ -1,4 +1,4 @@
-"""Questions to a trained classifier of texts: each class's probability, and what moved it."""
+"""Classifies texts: the probability of each class, and the words that mattered most."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from raysweep.cluster.runs.saved_run import SavedRun
     from raysweep.data.texts.vocabulary import Vocabulary
 
-__all__ = ["ClassifiedText", "WordEffect", "classify"]
+__all__ = ["ClassifiedText", "WordEffect", "classify_texts"]
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class WordEffect:
 
 @dataclass(frozen=True)
 class ClassifiedText:
-    """An answer.
+    """A text with its probable classes, and what the model read of it.
 
     Attributes:
-        source: Where the text came from, for people.
-        text: As it was given.
+        source: Where the text comes from, for people.
+        text: As given.
         predicted: The likeliest class.
         probabilities: Of each class, 0 to 1, in the data's order.
         words: The words that moved the probability of `predicted` most, the strongest first.
@@ -67,7 +67,7 @@ class ClassifiedText:
     num_distinct: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as values that JSON has."""
+        """Returns the fields by name, as values that JSON has."""
         return asdict(self)
 
 
@@ -80,10 +80,10 @@ class _Reading:
     num_cut: int
 
 
-def classify(
+def classify_texts(
     run: SavedRun, texts: Sequence[GivenText], top: int = 8, *, progress: bool = False
 ) -> list[ClassifiedText]:
-    """Asks a run's best model about texts.
+    """Classifies texts by a run's best model.
 
     Args:
         run: A run of sentiment.
@@ -91,31 +91,34 @@ def classify(
         top: How many words to name for each; 0 saves the time that it takes to leave them out.
         progress: Whether to show progress on standard error, where it takes more than a moment.
 
+    Returns:
+        One for each text, in their order.
+
     Raises:
-        UserError: A text without words.
+        UserError: A text has no words, or the run has no trained model.
     """
     import torch
 
     from raysweep.analysis.word_importance import EncodedText, leave_out
 
-    cut = [tokenize(each.text) for each in texts]
-    for given, tokens in zip(texts, cut, strict=True):
+    tokenized = [tokenize(given.text) for given in texts]
+    for given, tokens in zip(texts, tokenized, strict=True):
         if not tokens:
             raise UserError(f"{given.source}: {given.text[:40]!r} has no words; give some text")
     learner: Any = run.best_model()
     # The effect of one word among hundreds is small: bfloat16's rounding would look like one.
     learner.model.dtype = torch.float32
     info, length = run.dataset.info, int(learner.data["train_ids"].shape[1])
-    readings = [_reading(tokens, length) for tokens in cut]
+    readings = [_reading(tokens, length) for tokens in tokenized]
     encoded = []
     for reading in readings:
         number = {word: k for k, word in enumerate(reading.distinct)}
         groups = np.array([number[word] for word in reading.tokens])
         encoded.append(EncodedText(info.vocabulary.lookup(reading.tokens), groups))
-    found = leave_out(learner, encoded, words=top > 0, progress=progress)
+    left_out = leave_out(learner, encoded, words=top > 0, progress=progress)
     return [
-        _answer(given, reading, left, info.class_names, info.vocabulary, top)
-        for given, reading, left in zip(texts, readings, found, strict=True)
+        _classified(given, reading, left, info.class_names, info.vocabulary, top)
+        for given, reading, left in zip(texts, readings, left_out, strict=True)
     ]
 
 
@@ -124,7 +127,7 @@ def _reading(tokens: list[str], length: int) -> _Reading:
     return _Reading(read, list(dict.fromkeys(read)), len(tokens) - len(read))
 
 
-def _answer(
+def _classified(
     given: GivenText,
     reading: _Reading,
     left: LeftOut,

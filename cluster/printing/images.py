@@ -1,4 +1,4 @@
-"""Classified images for people: a line each, and how many are of each class."""
+"""Prints classified images: a line for each, and how many are of each class."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ __all__ = ["print_images"]
 _NOT_READ = "not read"
 
 
-def print_images(answers: Sequence[ClassifiedImage], top: int = 2) -> None:
+def print_images(images: Sequence[ClassifiedImage], top: int = 2) -> None:
     """Prints each image's likeliest classes, and for several images the counts.
 
     Args:
-        answers: One or more.
+        images: One or more.
         top: How many classes to show of each, at least 1.
     """
     from rich.console import Console
 
     console = Console(soft_wrap=True, highlight=False)
-    for line in _lines(answers, top):
+    for line in _lines(images, top):
         console.print(line)
-    if len(answers) > 1:
+    if len(images) > 1:
         console.print()
-        console.print(_counts(answers), markup=False)
+        console.print(_counts(images), markup=False)
 
 
-def _lines(answers: Sequence[ClassifiedImage], top: int) -> Iterator[Text]:
+def _lines(images: Sequence[ClassifiedImage], top: int) -> Iterator[Text]:
     from rich.text import Text
 
-    shown = [answer.likeliest_first[:top] for answer in answers]
+    shown = [image.likeliest_first[:top] for image in images]
     names = [name for classes in shown for name, _ in classes]
     width = max(map(len, names), default=0)
-    for answer, classes in zip(answers, shown, strict=True):
+    for image, classes in zip(images, shown, strict=True):
         # A path comes last: however long it is, the columns before it stay aligned.
-        path = _printable(answer.source)
-        if answer.reason:
-            yield Text.assemble((_NOT_READ, "bold red"), f"   {path}: {_printable(answer.reason)}")
+        path = _printable(image.source)
+        if image.reason:
+            yield Text.assemble((_NOT_READ, "bold red"), f"   {path}: {_printable(image.reason)}")
             continue
         cells = [f"{name:<{width}} {percent(p):>6}" for name, p in classes]
         yield Text.assemble((cells[0], "bold"), "".join(f"   {c}" for c in cells[1:]), f"   {path}")
 
 
-def _counts(answers: Sequence[ClassifiedImage]) -> str:
-    found = Counter(answer.predicted or "" for answer in answers)
-    unread = found.pop("", 0)
-    parts = [f"{name} {count:,}" for name, count in found.most_common()]
+def _counts(images: Sequence[ClassifiedImage]) -> str:
+    counts = Counter(image.predicted or "" for image in images)
+    unread = counts.pop("", 0)
+    parts = [f"{name} {count:,}" for name, count in counts.most_common()]
     parts += [f"{_NOT_READ} {unread:,}"] if unread else []
-    return f"{len(answers):,} images: {', '.join(parts)}"
+    return f"{len(images):,} images: {', '.join(parts)}"
 
 
 def _printable(text: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raysweep.cluster.printing.search import comparison, counts_line, search_summary
+from raysweep.cluster.runs.experiment import read_experiment
 from raysweep.cluster.runs.listing import state
 from raysweep.cluster.runs.report import is_complete
-from raysweep.cluster.runs.request import read_experiment
 
 if TYPE_CHECKING:
     from raysweep.cluster.runs.listing import RunRow
@@ -53,10 +53,10 @@ def print_run(run: SavedRun) -> None:
     from rich.console import Console
 
     console, summary = Console(soft_wrap=True, highlight=False), run_summary(run)
-    asked = f" of {summary['num_samples']}" if summary["num_samples"] else ""
+    of_all = f" of {summary['num_samples']}" if summary["num_samples"] else ""
     lines = {
         "run": summary["run"],
-        "state": f"{summary['state']}, {summary['num_trials']}{asked} trials",
+        "state": f"{summary['state']}, {summary['num_trials']}{of_all} trials",
         "data": summary["data_description"],
         "command": summary["command"],
         "started": summary["created"],

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysweep.cluster.runs.effects import effect_record, print_effects, search_effects
+from raysweep.cluster.runs.effects import effect_record, search_effects
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from raysweep.analysis.effects.effect import Effect
     from raysweep.cluster.runs.saved_run import SavedRun
     from raysweep.cluster.search.confirm import Confirmation
@@ -77,8 +82,8 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     effects = search_effects(result.ledger, summary["searched"]) if answered else []
     pictures = _draw(request, result, effects) if answered else []
     if as_json:
-        found = [effect_record(effect, request.metric) for effect in effects]
-        print(json.dumps({**summary, "effects": found, "pictures": pictures}, default=str))
+        records = [effect_record(effect, request.metric) for effect in effects]
+        print(json.dumps({**summary, "effects": records, "pictures": pictures}, default=str))
         return
     from rich.console import Console
 
@@ -89,17 +94,41 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     for failure in summary["failures"][:5]:
         console.print(f"trial {failure['trial']} failed: {failure['error']}", markup=False)
     console.print(counts_line(summary["counts"]))
-    print_effects(console, effects, request.metric)
+    _print_effects(console, effects, request.metric)
     run = result.storage.uri
     console.print(f"table        {run}/trials.parquet", markup=False)
     console.print(f"best model   {run}/best", markup=False)
     for picture in pictures:
         console.print(f"picture      {picture}", markup=False)
-    console.print(f"TensorBoard  raysweep tensorboard {run}", markup=False)
+    command = command_name()
+    console.print(f"TensorBoard  {command} tensorboard {run}", markup=False)
     if not result.complete:
         console.print("\nInterrupted. The same command goes on where this one stopped.")
     elif request.spaces:
-        console.print(f"next         raysweep confirm {run}", markup=False)
+        console.print(f"next         {command} confirm {run}", markup=False)
+
+
+def _print_effects(console: Console, effects: Sequence[Effect], metric: str) -> None:
+    """Says of each field what it did, those with a measurable effect first."""
+    from raysweep.analysis.effects.sentences import effect_sentence
+
+    if not effects:
+        return
+    console.print("\n[bold]What mattered[/], other fields averaged over, with 95% intervals")
+    for effect in sorted(effects, key=lambda e: e.verdict == "no measurable difference"):
+        console.print(f"  {effect_sentence(effect, metric)}", markup=False)
+    console.print()
+
+
+def command_name() -> str:
+    """What to type for another command: `raysweep`, or how this one was started if that fails."""
+    program = Path(sys.argv[0])
+    if (program.parent.name, program.name) == ("raysweep", "__main__.py"):
+        return f"{sys.executable} -m raysweep"
+    if program.name != "raysweep" or not program.is_file():
+        return "raysweep"
+    on_path = shutil.which("raysweep")
+    return "raysweep" if on_path and program.samefile(on_path) else str(program)
 
 
 def comparison(summary: dict[str, Any]) -> Any:
@@ -169,13 +198,13 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
 
 def _explain(run: SavedRun) -> list[str]:
     """A picture of what a family's best model learned: for recommenders, of the factors."""
-    from raysweep.cluster.models import ratings as ask
+    from raysweep.cluster.models.ratings import draw_factors
     from raysweep.trainables.ratings.learner import RatingsLearner
 
     # A model may be too small for a picture (two factors have no third component): not an error.
     with contextlib.suppress(UserError):
         if issubclass(run.request.learner, RatingsLearner):
-            return [ask.draw_factors(run).rpartition("/")[2]]
+            return [draw_factors(run).rpartition("/")[2]]
     return []
 
 

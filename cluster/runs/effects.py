@@ -1,17 +1,15 @@
-"""What a search found out about its fields: estimated, said, written."""
+"""What each searched field did, estimated from a run's ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from raysweep.analysis.effects.effect import Effect
     from raysweep.cluster.runs.ledger import Ledger
 
-__all__ = ["effect_record", "print_effects", "search_effects"]
+__all__ = ["effect_record", "search_effects"]
 
 
 def search_effects(ledger: Ledger, searched: Collection[str]) -> list[Effect]:
@@ -39,15 +37,3 @@ def effect_record(effect: Effect, metric: str) -> dict[str, Any]:
         "gain": effect.gain.tolist(),
         "half_width_95": effect.half_width.tolist(),
     }
-
-
-def print_effects(console: Console, effects: Sequence[Effect], metric: str) -> None:
-    """Says of each field what it did, those with a measurable effect first."""
-    from raysweep.analysis.effects.sentences import effect_sentence
-
-    if not effects:
-        return
-    console.print("\n[bold]What mattered[/], other fields averaged over, with 95% intervals")
-    for effect in sorted(effects, key=lambda e: e.verdict == "no measurable difference"):
-        console.print(f"  {effect_sentence(effect, metric)}", markup=False)
-    console.print()

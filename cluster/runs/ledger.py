@@ -69,13 +69,13 @@ class TrialRecord:
 
     def best(self, metric: str, mode: str) -> dict[str, Any] | None:
         """The result of the best epoch, the first one of equals; None before the first."""
-        found: dict[str, Any] | None = None
+        best: dict[str, Any] | None = None
         for result in self.history:
             if metric not in result:
                 continue
-            if is_better(result[metric], found[metric] if found else None, mode):
-                found = result
-        return found
+            if is_better(result[metric], best[metric] if best else None, mode):
+                best = result
+        return best
 
 
 def config_key(config: Mapping[str, Any]) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from raysweep.cluster.runs.experiment import EXPERIMENT, read_experiment
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.progress import Progress
 from raysweep.cluster.runs.report import is_complete
-from raysweep.cluster.runs.request import EXPERIMENT, read_experiment
 from raysweep.cluster.runs.saved_run import SavedRun, open_run
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError, nearest
@@ -186,28 +186,28 @@ def read_config(path: str) -> dict[str, Any]:
         UserError: the file is not there, is no YAML, or has other entries.
     """
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(
             f"--config {path}: no such file; `raysweep best RUN --export config` prints one"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"--config {path} is not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(found, dict) or "task" not in found:
+    if not isinstance(config, dict) or "task" not in config:
         raise UserError(
             f"--config {path} names no task; it needs `task: NAME` and `settings:` with fields, "
             "as `raysweep best RUN --export config` prints them"
         )
-    for name in found:
+    for name in config:
         if name not in _CONFIG_FIELDS:
             raise UserError(f"--config {path}: '{name}'{nearest(str(name), _CONFIG_FIELDS)}")
-    if found["task"] not in LEARNERS:
-        raise UserError(f"--config {path}: task{nearest(str(found['task']), LEARNERS)}")
+    if config["task"] not in LEARNERS:
+        raise UserError(f"--config {path}: task{nearest(str(config['task']), LEARNERS)}")
     for name in ("settings", "data"):
-        if not isinstance(found.setdefault(name, {}) or {}, dict):
+        if not isinstance(config.setdefault(name, {}) or {}, dict):
             raise UserError(f"--config {path}: {name} is not a table of fields and values")
-        found[name] = found[name] or {}
-    return dict(found)
+        config[name] = config[name] or {}
+    return dict(config)
 
 
 def watch(run: SavedRun, period: float, *, quiet: bool = False) -> Iterator[SavedRun]:

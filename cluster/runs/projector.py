@@ -30,19 +30,19 @@ def best_embedding(run: SavedRun, name: str | None = None) -> tuple[str, Embeddi
     Raises:
         UserError: the model has none, or none of that name.
     """
-    found = run.best_model().embeddings(run.dataset.info)
-    if not found:
+    embeddings = run.best_model().embeddings(run.dataset.info)
+    if not embeddings:
         raise UserError(
             f"{run.storage.uri} is a run of {run.request.learner.name}, which learns no vectors of "
             "words or items; name a run of e.g. word_vectors or matrix_factorization"
         )
-    name = name or next(iter(found))
-    if name not in found:
+    name = name or next(iter(embeddings))
+    if name not in embeddings:
         raise UserError(
-            f"--embedding {name}: {run.request.learner.name} has {', '.join(found)}"
-            f"{nearest(name, found)}"
+            f"--embedding {name}: {run.request.learner.name} has {', '.join(embeddings)}"
+            f"{nearest(name, embeddings)}"
         )
-    return name, found[name]
+    return name, embeddings[name]
 
 
 def write_projector_files(run: SavedRun) -> None:
@@ -56,11 +56,11 @@ def write_projector_files(run: SavedRun) -> None:
     """
     from raysweep.analysis.tensorboard.projector import write_projector
 
-    found = run.best_model().embeddings(run.dataset.info)
-    if not found:
+    embeddings = run.best_model().embeddings(run.dataset.info)
+    if not embeddings:
         return
     with (run.storage / "best").as_folder() as folder:
-        for name, embedding in found.items():
+        for name, embedding in embeddings.items():
             shown = embedding.first(MOST_PICTURES if embedding.pictures else MOST_POINTS)
             pictures = _thumbnails(shown.pictures)
             write_projector(folder, name, shown.vectors, shown.columns, pictures)
@@ -78,7 +78,7 @@ def _thumbnails(paths: Sequence[str]) -> np.ndarray | None:
 
     resize, folders = Resize(size=_SIDE, mode="squash", interpolation="box"), dict[str, Storage]()
     shown = np.full((len(paths), _SIDE, _SIDE, 3), 127, np.uint8)
-    found = 0
+    num_read = 0
     for number, path in enumerate(paths):
         folder, _, name = path.rpartition("/")
         if folder not in folders:
@@ -86,11 +86,11 @@ def _thumbnails(paths: Sequence[str]) -> np.ndarray | None:
         try:
             shown[number], _, _ = decode(folders[folder].read(name), resize)
         except (OSError, BadImage):
-            if not found and number >= _GIVE_UP:
+            if not num_read and number >= _GIVE_UP:
                 return None
             continue
-        found += 1
-    return shown if found else None
+        num_read += 1
+    return shown if num_read else None
 
 
 def publish_embeddings(run: SavedRun) -> None:

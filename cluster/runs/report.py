@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from raysweep.cluster.runs.experiment import read_experiment
 from raysweep.cluster.runs.ledger import TRIALS_TABLE
-from raysweep.cluster.runs.request import read_experiment
-from raysweep.cluster.search.confirm import CONFIRM
+from raysweep.cluster.runs.saved_run import CONFIRM
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 
@@ -73,8 +73,8 @@ def run_subject(run: SavedRun) -> Subject:
         complete=is_complete(run),
     )
     config = request.config({}).to_dict()
-    found = references_for(request.task, str(request.data.get("dataset", "")), config)
-    return Subject(facts, trials, found)
+    references = references_for(request.task, str(request.data.get("dataset", "")), config)
+    return Subject(facts, trials, references)
 
 
 def run_trials(run: SavedRun) -> Trials:
@@ -97,8 +97,8 @@ def is_complete(run: SavedRun) -> bool:
     """Whether every trial that was asked for is over."""
     if not len(run.ledger):
         return run.storage.exists(TRIALS_TABLE)
-    asked = run.request.num_samples
-    return not run.ledger.unfinished() and (asked is None or len(run.ledger) >= asked)
+    wanted = run.request.num_samples
+    return not run.ledger.unfinished() and (wanted is None or len(run.ledger) >= wanted)
 
 
 def _as_parquet(table: Any) -> bytes:

@@ -1,65 +1,39 @@
-"""What was asked for: a search's whole request, checked before Ray starts, written into the run."""
+"""What was asked for: a search's whole request, checked before Ray starts."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import platform
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from raysweep.core.differences import differences
+from raysweep.core.config import option
 from raysweep.core.errors import UserError
-from raysweep.core.storage import Storage
-from raysweep.search_spaces import Suggest, combine, get_space, sample
 from raysweep.trainables import get_learner
-from raysweep.trainables.learner import Learner, check_metric
 
-__all__ = [
-    "EXPERIMENT",
-    "SCHEDULERS",
-    "SEARCHERS",
-    "SearchRequest",
-    "changeable",
-    "package_versions",
-    "read_experiment",
-    "write_experiment",
-]
+if TYPE_CHECKING:
+    from raysweep.search_spaces import Suggest
+    from raysweep.trainables.learner import Learner
 
-EXPERIMENT = "experiment.yaml"
+__all__ = ["SCHEDULERS", "SEARCHERS", "SearchRequest", "changeable", "check_limits"]
+
 SEARCHERS = ("tpe", "random", "grid")
 SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
 # Points of a space that are checked against the data; a choice among two shows among them.
 _CHECKED_POINTS = 20
-_PACKAGES = ("raysweep", "ray", "torch", "numpy", "pandas", "pyarrow", "optuna", "tensorboard")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRequest:
-    """One search.
+    """One search. The command line shows the meanings of its fields, and makes its options of them.
 
     Attributes:
         task: the trainable's name.
         spaces: the names of the spaces searched together; empty to train one configuration.
         settings: configuration fields that are fixed, by name (`--set`, `--epochs`).
         data: fields of the trainable's data configuration.
-        searcher, scheduler: by name.
-        num_samples: trials in all, the default configuration among them; None for a whole grid.
-        metric: what trials are judged by; the trainable's own by default.
-        seed: of the searcher and, unless set, of the training.
-        cpus, gpus: of one trial.
-        grace_period, reduction_factor: of ASHA and HyperBand; epochs before the first comparison,
-            and one in how many goes on.
-        warm_start: earlier runs, by name or folder, whose results the search starts from.
         points: configurations to run instead of a search (`confirm` uses it).
     """
 
@@ -67,27 +41,29 @@ class SearchRequest:
     spaces: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
-    searcher: str = "tpe"
-    scheduler: str = "asha"
-    num_samples: int | None = 40
-    metric: str = ""
-    seed: int = 0
-    cpus: float = 1
-    gpus: float = 0
-    grace_period: int = 0
-    reduction_factor: float = 3
-    warm_start: tuple[str, ...] = ()
+    searcher: str = option("tpe", "tpe, random or grid.", choices=SEARCHERS)
+    scheduler: str = option("asha", "asha, hyperband, median, pbt or none.", choices=SCHEDULERS)
+    num_samples: int | None = option(
+        40,
+        "Trials in all, the default configuration among them; a larger number extends an earlier "
+        "search. 40 by default, for grid all.",
+        low=1,
+    )
+    metric: str = option("", "Validation metric to choose by; the trainable's own by default.")
+    seed: int = option(0, "Seeds searcher and training.", low=0)
+    cpus: float = option(1, "CPU cores of one trial.", low=0.01)
+    gpus: float = option(0, "GPUs of one trial; 0.5 for half a one.", low=0)
+    grace_period: int = option(
+        0, "Epochs before the first comparison; a quarter of all by default.", low=0
+    )
+    reduction_factor: float = option(3, "One trial in so many goes on at a rung.", low=1.5)
+    warm_start: tuple[str, ...] = option(
+        (), "An earlier run whose results the search starts from. Repeatable."
+    )
     points: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        limits = {"num_samples": 1, "cpus": 0.01, "gpus": 0, "seed": 0, "grace_period": 0}
-        for name, low in {**limits, "reduction_factor": 1.5}.items():
-            value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise UserError(f"--{name.replace('_', '-')} {value} is too small; at least {low}")
-        for name, known in (("searcher", SEARCHERS), ("scheduler", SCHEDULERS)):
-            if getattr(self, name) not in known:
-                raise UserError(f"--{name} {getattr(self, name)}: use one of {', '.join(known)}")
+        check_limits(self)
 
     @property
     def learner(self) -> type[Learner[Any]]:
@@ -105,6 +81,9 @@ class SearchRequest:
         Raises:
             UserError: an unknown name, a value out of range, a test metric, clashing spaces.
         """
+        from raysweep.search_spaces import sample
+        from raysweep.trainables.learner import check_metric
+
         learner = self.learner
         if self.num_samples is None and self.spaces and self.searcher != "grid":
             raise UserError(f"--searcher {self.searcher} has no end of its own; give --num-samples")
@@ -146,6 +125,8 @@ class SearchRequest:
 
     def suggest(self) -> Suggest:
         """The define-by-run function of all spaces together."""
+        from raysweep.search_spaces import combine, get_space
+
         config = self.config({})
         return combine([get_space(s).bind(self.task, config) for s in self.spaces])
 
@@ -177,94 +158,16 @@ def changeable(fields: Iterable[str]) -> list[str]:
     return [name for name in fields if name == "learning_rate" or name.endswith("_l2")]
 
 
-def write_experiment(
-    storage: Storage,
-    request: SearchRequest,
-    fingerprint: str,
-    description: str,
-    warm_start: Sequence[Mapping[str, Any]] = (),
-) -> None:
-    """Writes the request, or compares it with the one that the run was started with.
-
-    Args:
-        storage: the run's folder.
-        request: what to search.
-        fingerprint: of the data.
-        description: of the data, for people.
-        warm_start: results of earlier runs; kept in a new run, to resume from the same ones.
+def check_limits(options: Any) -> None:
+    """Refuses values outside the limits of a dataclass's `option` fields, by their flags' names.
 
     Raises:
-        UserError: the run exists and was asked for differently; the message shows the difference.
+        UserError: a number is too small (NaN is), or a word is not one of the choices.
     """
-    mine = {"request": request.identity(), "data_fingerprint": fingerprint}
-    if storage.exists(EXPERIMENT):
-        theirs = read_experiment(storage)
-        lines = differences(theirs["request"], mine["request"])
-        if theirs["data_fingerprint"] != fingerprint:
-            lines.append("the data themselves (their contents or the split) changed")
-        if lines:
-            raise UserError(
-                f"the run {storage.uri} was started with a different request:\n  "
-                + "\n  ".join(lines)
-                + "\nRepeat that request to resume it, or give this one another --name"
-            )
-        if (theirs["num_samples"] or 0) < (request.num_samples or 0):
-            _write(storage, {**theirs, "num_samples": request.num_samples})
-        return
-    record: dict[str, Any] = {
-        **mine,
-        "num_samples": request.num_samples,
-        "data_description": description,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": " ".join(["raysweep", *sys.argv[1:]]),
-        "git_commit": _git_commit(),
-        "python": platform.python_version(),
-        "versions": package_versions(),
-    }
-    if warm_start:
-        record["warm_start"] = list(warm_start)
-    _write(storage, record)
-
-
-def _write(storage: Storage, record: Mapping[str, Any]) -> None:
-    storage.write(EXPERIMENT, yaml.safe_dump(dict(record), sort_keys=False))
-
-
-def read_experiment(storage: Storage) -> dict[str, Any]:
-    """The run's experiment.yaml; raises UserError if the folder is not a run."""
-    try:
-        return dict(yaml.safe_load(storage.read(EXPERIMENT)))
-    except FileNotFoundError:
-        raise UserError(
-            f"{storage.uri} is not a run (it has no {EXPERIMENT}); `ls runs` shows yours"
-        ) from None
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise UserError(f"{storage.uri}/{EXPERIMENT} is not readable: {error}") from None
-
-
-def _git_commit() -> str | None:
-    root = Path(__file__).resolve().parent
-    try:
-        out = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return out.stdout.strip()
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of what results depend on, by package, as far as it is installed."""
-    return {p: v for p in _PACKAGES if (v := _version(p))}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    for f in dataclasses.fields(options):
+        value, flag = getattr(options, f.name), f"--{f.name.replace('_', '-')}"
+        low, choices = f.metadata.get("low"), f.metadata.get("choices")
+        if low is not None and value is not None and not value >= low:
+            raise UserError(f"{flag} {value} is too small; at least {low}")
+        if choices and value not in choices:
+            raise UserError(f"{flag} {value}: use one of {', '.join(choices)}")

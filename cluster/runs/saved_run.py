@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from raysweep.cluster.runs.experiment import EXPERIMENT, read_experiment
 from raysweep.cluster.runs.ledger import Ledger
-from raysweep.cluster.runs.request import EXPERIMENT, SearchRequest, read_experiment
+from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.storage import Storage
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.trial_files import BEST, load_best
 
-__all__ = ["SavedRun", "check_name", "open_run"]
+__all__ = ["CONFIRM", "SavedRun", "open_run"]
 
-
-def check_name(name: str) -> str:
-    """A run's name as a single folder's; raises UserError for anything else."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,127}", name):
-        raise UserError(f"--name {name!r}: use letters, digits and . _ - + = only")
-    return name
+CONFIRM = "confirm.json"  # test results, and each time that the test set was opened
 
 
 @dataclass(frozen=True)

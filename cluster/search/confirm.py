@@ -6,6 +6,7 @@ on examples that chose nothing. The default configuration goes through the same,
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from raysweep.cluster.runs.ledger import TrialRecord
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
-from raysweep.cluster.runs.saved_run import SavedRun
+from raysweep.cluster.runs.saved_run import CONFIRM, SavedRun
 from raysweep.cluster.search.run import SearchResult, run_search
 from raysweep.core.errors import UserError
 from raysweep.trainables.trial_files import BEST, LAST, load_best, trial_folder
 
 __all__ = [
-    "CONFIRM",
     "Confirmation",
     "confirm_run",
     "mean_interval",
@@ -31,7 +32,6 @@ __all__ = [
     "seeds_request",
 ]
 
-CONFIRM = "confirm.json"
 # Far from the seeds that searches are started with.
 _FIRST_SEED = 1000
 
@@ -69,8 +69,7 @@ def confirm_run(
     top: int,
     num_seeds: int,
     refit: bool = False,
-    address: str | None = None,
-    quiet: bool = False,
+    options: RunOptions | None = None,
 ) -> Confirmation:
     """Retrains the default and the `top` best configurations with `num_seeds` fresh seeds each.
 
@@ -90,9 +89,8 @@ def confirm_run(
         folder = run.storage / f"confirm/{key}"
         data = run.dataset.with_validation() if refit else run.dataset
         # After a refit the validation data were trained on: a metric on them says nothing.
-        result = run_search(
-            request, folder, dataset=data, address=address, quiet=quiet, show_metric=not refit
-        )
+        options = dataclasses.replace(options or RunOptions(), pack="off", show_metric=not refit)
+        result = run_search(request, folder, options, dataset=data)
         if not result.complete:
             raise UserError("the retraining was interrupted; the same command goes on with it")
         log["results"][key] = _rows(run, candidates, result, num_seeds, refit)

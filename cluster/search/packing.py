@@ -5,7 +5,9 @@ from __future__ import annotations
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.errors import UserError
 from raysweep.search_spaces import sample
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import num_parameters
+from raysweep.trainables.stacked import Stackable
 
 __all__ = ["check_pack", "pack_size"]
 
@@ -50,7 +52,7 @@ def pack_size(request: SearchRequest, pack: str, dataset: Dataset) -> int:
     if request.gpus or not request.spaces or request.scheduler not in _SCHEDULERS:
         return 1
     searched = sample(request.suggest(), 0)[1]
-    if not learner.stacks or not set(searched) <= learner.packed_fields:
+    if not issubclass(learner, Stackable) or not set(searched) <= learner.packed_fields:
         return 1
-    small = learner.num_parameters(request.config({}), dataset.arrays) <= _AUTO_PARAMETERS
+    small = num_parameters(learner, request.config({}), dataset.arrays) <= _AUTO_PARAMETERS
     return _AUTO_SIZE if small else 1

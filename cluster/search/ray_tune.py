@@ -1,105 +1,173 @@
-"""Ray Tune: every call of it is here. It takes a second to import, so a search imports it late."""
+"""A search's trials under Ray Tune. It takes a second to import, so a search imports it late."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray import tune
 
-from raysweep.cluster.machines.capacity import trial_places
+from raysweep.cluster.machines.capacity import num_trial_slots
 from raysweep.cluster.machines.session import RETRIES
+from raysweep.cluster.runs.ledger import Ledger
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
+from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
-from raysweep.cluster.search.recorder import Deadline, RunCallback
+from raysweep.cluster.search.packing import pack_size
+from raysweep.cluster.search.proposers import (
+    ListProposer,
+    Proposer,
+    build_proposer,
+    longest_first,
+)
+from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.schedulers import build_scheduler
+from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback
+from raysweep.cluster.search.warm_start import WarmStart
 from raysweep.core.storage import Storage
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import num_parameters
+from raysweep.trainables.pack import pack_key
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
 
-__all__ = ["Deadline", "LedgerSearcher", "RunCallback", "concurrency", "run_trials"]
+__all__ = ["TuneTrials", "concurrency"]
 
 
-def run_trials(
-    request: SearchRequest,
-    storage: Storage,
-    dataset: Dataset,
-    searcher: LedgerSearcher,
-    callback: RunCallback,
-    deadline: Deadline,
-) -> None:
-    """Runs the searcher's trials to their ends, or until the deadline.
+class TuneTrials:
+    """The trials of a search, run to their ends by Ray Tune, or until the deadline.
 
     Args:
         request: the search, already `checked()`.
         storage: the run's folder; trials write their states there.
+        options: `max_concurrent` and `pack` count.
         dataset: its arrays go to every worker, by way of Ray's object store.
-        searcher: proposes, and keeps the ledger.
-        callback: hears of every result, and writes what the run shows.
-        deadline: when to stop, and why.
+        ledger: the run's memory.
+        earlier: results of earlier runs to start from; see `warm_start`.
     """
-    # Ray would ask for the next trial only when the last one has started; so all start at once.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.limit)
 
-    # Trials keep their own states. PBT copies Ray's, and HyperBand goes on from them.
-    ray_states = bool(request.spaces) and request.scheduler in ("pbt", "hyperband")
-    trainable = tune.with_parameters(
-        PackTrainable if searcher.pack_size > 1 else LearnerTrainable,
-        learner_class=request.learner,
-        arrays=dict(dataset.arrays),
-        run_uri=storage.uri,
-        metric=request.metric,
-        mode=request.mode,
-        threads=max(1, int(request.cpus)),
-        gpus=request.gpus,
-        ray_states=ray_states,
-    )
-    scheduler = build_scheduler(
-        request.scheduler if request.spaces else "none",
-        searcher.ledger,
-        request.config({}),
-        request.suggest(),
-        grace_period=request.grace_period,
-        reduction_factor=request.reduction_factor,
-        seed=request.seed,
-    )
-    ray_folder = storage / "ray"
-    with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": request.cpus, "gpu": request.gpus}),
-            tune_config=tune.TuneConfig(
-                metric=request.metric,
-                mode=request.mode,
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=-1,  # the searcher says when there are no more
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-            ),
-            run_config=tune.RunConfig(
+    def __init__(
+        self,
+        request: SearchRequest,
+        storage: Storage,
+        options: RunOptions,
+        dataset: Dataset,
+        ledger: Ledger,
+        earlier: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._request, self._storage, self._options = request, storage, options
+        self._dataset = dataset
+        proposer = _proposer(request, earlier, dataset)
+        self._searcher = LedgerSearcher(ledger, proposer, request.complete, request.num_samples)
+
+    def remaining(self) -> int:
+        """Trials to run from now on: interrupted ones and new ones."""
+        return self._searcher.remaining()
+
+    def run(self, ray: Any, recorder: RunRecorder, deadline: Deadline) -> None:
+        """Runs the trials.
+
+        Args:
+            ray: the module, connected to a cluster.
+            recorder: keeps the run's records.
+            deadline: when to stop, and why.
+        """
+        request, searcher = self._request, self._searcher
+        size = pack_size(request, self._options.pack, self._dataset)
+        most = self._options.max_concurrent
+        searcher.limit = concurrency(ray, request, most, packs=size > 1)
+        # Smaller packs where there would not be one for every place.
+        searcher.pack_size = min(size, -(-searcher.remaining() // searcher.limit))
+        searcher.pack_key = lambda fields: pack_key(request.learner, request.config(fields))
+        # Ray would ask for the next trial only when the last one has started; so all start at once.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.limit)
+        # Trials keep their own states. PBT copies Ray's, and HyperBand goes on from them.
+        ray_states = bool(request.spaces) and request.scheduler in ("pbt", "hyperband")
+        ray_folder = self._storage / "ray"
+        with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
+            run_config = tune.RunConfig(
                 name="ray",
                 storage_path=ray_folder.uri if ray_states else scratch,
-                callbacks=[callback],
-                stop=deadline,
+                callbacks=[TuneCallback(searcher, recorder, deadline)],
+                stop=DeadlineStopper(deadline),
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
-            ),
+            )
+            trainable = tune.with_resources(
+                self._trainable(ray_states), {"cpu": request.cpus, "gpu": request.gpus}
+            )
+            tuner = tune.Tuner(trainable, tune_config=self._tune_config(), run_config=run_config)
+            try:
+                tuner.fit()
+            finally:
+                if ray_states:
+                    with contextlib.suppress(OSError):
+                        ray_folder.remove_all()
+
+    def _trainable(self, ray_states: bool) -> Any:
+        request = self._request
+        return tune.with_parameters(
+            PackTrainable if self._searcher.pack_size > 1 else LearnerTrainable,
+            learner_class=request.learner,
+            arrays=dict(self._dataset.arrays),
+            run_uri=self._storage.uri,
+            metric=request.metric,
+            mode=request.mode,
+            threads=max(1, int(request.cpus)),
+            gpus=request.gpus,
+            ray_states=ray_states,
         )
-        try:
-            tuner.fit()
-        finally:
-            if ray_states:
-                with contextlib.suppress(OSError):
-                    ray_folder.remove_all()
+
+    def _tune_config(self) -> tune.TuneConfig:
+        request = self._request
+        scheduler = build_scheduler(
+            request.scheduler if request.spaces else "none",
+            self._searcher.ledger,
+            request.config({}),
+            request.suggest(),
+            grace_period=request.grace_period,
+            reduction_factor=request.reduction_factor,
+            seed=request.seed,
+        )
+        return tune.TuneConfig(
+            metric=request.metric,
+            mode=request.mode,
+            search_alg=self._searcher,
+            scheduler=scheduler,
+            num_samples=-1,  # the searcher says when there are no more
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        )
+
+
+def _proposer(
+    request: SearchRequest, earlier: Sequence[Mapping[str, Any]], dataset: Dataset
+) -> Proposer:
+    if not request.spaces:
+        return ListProposer([({}, dict(point)) for point in request.points])
+    suggest = request.suggest()
+    proposer = build_proposer(request.searcher, suggest, request.seed, request.mode)
+    if earlier:
+        return WarmStart(proposer, suggest, earlier, request.mode)
+    if request.searcher == "tpe" or request.scheduler != "none":
+        return proposer  # It learns as it goes, or trials are compared in the order of proposals.
+
+    def cost(fields: dict[str, Any]) -> float:
+        config = request.config(fields)
+        passes = config.stop_after or config.epochs
+        return float(num_parameters(request.learner, config, dataset.arrays) * passes)
+
+    return longest_first(proposer, request.complete, cost, request.num_samples)
 
 
 def concurrency(
     ray: Any, request: SearchRequest, max_concurrent: int | None, *, packs: bool
 ) -> int:
-    """Trials at a time: what was asked for, or what fits and a few that wait for their places.
+    """Trials at a time: what was asked for, or what fits and a few that wait for their turn.
 
     With too few waiting, Ray ends a worker whose trial is over where another trial could use it.
     Packs do not wait: a searcher learns nothing from what is proposed and has not started.
@@ -112,8 +180,8 @@ def concurrency(
     """
     if max_concurrent is not None:
         return max_concurrent
-    places = trial_places(ray, request.cpus, request.gpus)
-    return places if packs else places + min(places, 4)
+    slots = num_trial_slots(ray, request.cpus, request.gpus)
+    return slots if packs else slots + min(slots, 4)
 
 
 def _trial_name(trial: Any) -> str:

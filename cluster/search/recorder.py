@@ -1,4 +1,7 @@
-"""What happens in Ray Tune's loop, written down: ledger, TensorBoard, progress line."""
+"""What a run writes down while it trains: ledger, TensorBoard files, progress line. No Ray here.
+
+Ray Tune's loop reports to it through `tune_callback`, the workers of one model through `ray_train`.
+"""
 
 from __future__ import annotations
 
@@ -6,204 +9,104 @@ import contextlib
 import json
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ray.tune import Callback, Stopper
-
 from raysweep.analysis.tensorboard.writer import TrialWriter
-from raysweep.cluster.machines.session import RETRIES
-from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, TrialRecord
+from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from raysweep.cluster.runs.progress import Progress
-from raysweep.cluster.search.ledger_searcher import LedgerSearcher
+from raysweep.cluster.search.deadline import Deadline
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
-from raysweep.trainables.trial_files import (
-    INDEX,
-    LAST,
-    member_configs,
-    member_reports,
-    trial_folder,
-)
+from raysweep.trainables.trial_files import LAST, trial_folder
 
-__all__ = ["Deadline", "RunCallback"]
+__all__ = ["RunRecorder"]
 
 _UPLOAD_PERIOD_S = 15.0
 # One name, so that a trial which goes on elsewhere has no two of them.
 _EVENTS = "events.out.tfevents.trial"
 
 
-class Deadline(Stopper):
-    """Ends the search when its time is over, or when `stop()` was called; trials can go on later.
+class RunRecorder:
+    """Keeps a run's records. When one cannot be written, it ends the run and writes no more.
 
     Args:
-        seconds: time from now; None for no limit.
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self._end = None if seconds is None else time.monotonic() + seconds
-        self.expired = self.signalled = False
-        self.problem = ""
-
-    def stop(self) -> None:
-        """Ends the search at the next opportunity, because a signal asked for it."""
-        self.expired = self.signalled = True
-
-    def fail(self, problem: str) -> None:
-        """Ends the search at the next opportunity, because results can no longer be kept."""
-        self.expired, self.problem = True, self.problem or problem
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No single trial is stopped."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether the time is over."""
-        if self._end is not None and time.monotonic() > self._end:
-            self.expired = True
-        return self.expired
-
-
-class RunCallback(Callback):
-    """Keeps the run's records while Ray Tune works.
-
-    Args:
-        searcher: whose ledger results and endings go to, and which is told how many trials run.
+        ledger: where trials, results and endings go.
         storage: the run's folder, for the TensorBoard files.
         progress: the progress line.
-        deadline: tells a trial that was stopped for good from one that is to go on later.
-        rows: whether trials get a row in TensorBoard's HParams table; retrainings of a search's
+        deadline: told when the storage fails.
+        hparams: whether trials get a row in TensorBoard's HParams table; retrainings of a search's
             trials, which stand in a folder of it, get none beside them.
     """
 
     def __init__(
         self,
-        searcher: LedgerSearcher,
+        ledger: Ledger,
         storage: Storage,
         progress: Progress,
         deadline: Deadline,
         *,
-        rows: bool = True,
+        hparams: bool = True,
     ) -> None:
-        self._searcher, self._ledger, self._storage = searcher, searcher.ledger, storage
-        self._progress, self._deadline, self._rows = progress, deadline, rows
+        self.ledger = ledger
+        self._storage, self._progress, self._deadline = storage, progress, deadline
+        self._hparams = hparams
         self._writers: dict[int, TrialWriter] = {}
-        self._packs: dict[str, list[TrialRecord]] = {}
-        self._deaths: Counter[int] = Counter()
         self._uploaded = time.monotonic()
         # An object store takes whole files only: they grow here, and are uploaded now and then.
         self._scratch = tempfile.TemporaryDirectory(prefix="raysweep-events-")
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray pickles callbacks to restore them, but a run is restored by its ledger."""
-        return {}
+    def start(self, trial: TrialRecord) -> None:
+        """Opens the trial's TensorBoard file, anew from the ledger if it had begun before."""
+        if trial.index not in self._writers:
+            self._keep(self._open, trial)
 
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Counts the trials that take, or are to take, a place on the machine."""
-        self._searcher.active = sum(t.status in ("PENDING", "RUNNING") for t in trials)
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Opens the trial's TensorBoard file; ends the members that a pack went on without."""
-        records = self._records(trial)
-        for record in self._packs.get(trial.trial_id, []):
-            if record not in records and record.status == RUNNING:
-                self._keep(self._end, record, STOPPED)
-        self._packs[trial.trial_id] = records
-        for record in records:
-            self._open(record)
-
-    def _open(self, record: TrialRecord) -> None:
-        if record.index not in self._writers:
-            writer = TrialWriter(self._folder(record.index))
-            for result in record.history:
-                writer.scalars(result)
-            self._writers[record.index] = writer
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    def result(
+        self, trial: TrialRecord, report: Mapping[str, Any], config: Mapping[str, Any] | None = None
     ) -> None:
-        """Writes an epoch down."""
-        if "storage_failure" in result:
-            self._deadline.fail(result["storage_failure"])
-        configs = {int(config[INDEX]): config for config in member_configs(trial.config)}
-        for index, report in member_reports(trial.config, result):
-            self._keep(self._on_result, self._ledger.trials[index], configs[index], report)
+        """Writes down what a trial reported: an epoch's result, its failure or the storage's.
 
-    def _on_result(
-        self, record: TrialRecord, configuration: dict[str, Any], result: dict[str, Any]
-    ) -> None:
-        if record.status != RUNNING:
-            return  # A member of a pack that goes on without it.
-        if "failure" in result:
-            self._end(record, FAILED, result["failure"])
-            return
-        report = json.loads(result["report"])
-        config = {k: v for k, v in configuration.items() if k in record.config}
-        if config != record.config:
-            self._ledger.reconfigure(record.index, config)
-        for each in [*json.loads(result.get("history", "[]")), report]:
-            if self._ledger.result(record.index, each) and record.index in self._writers:
-                self._writers[record.index].scalars(each)
-                if each == report:
-                    texts = result.get("texts", {})
-                    self._writers[record.index].texts(texts, report["epoch"])
-        if result.get("finished"):
-            self._end(record, FINISHED)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Writes down that the scheduler stopped a trial; one that the clock cut off is not."""
-        for record in self._packs.pop(trial.trial_id, self._records(trial)):
-            if record.status == RUNNING and not self._deadline.expired:
-                self._keep(self._end, record, STOPPED)
-        # Ray keeps windows of every metric of every trial; the ledger has all that is needed.
-        for statistics in ("metric_analysis", "metric_n_steps"):
-            getattr(trial.run_metadata, statistics, {}).clear()
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Takes the loss of a node off the trial's count: a trial may lose any number of them."""
-        if _node_was_lost(trial):
-            trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Writes down trials whose process died too often, and what Ray said each time.
-
-        Ray also gives a trial up at the first death of a process that is being handed over to it
-        from the trial before. That one is suggested again.
+        Args:
+            trial: which; a report of one that has ended is ignored.
+            report: as `LearnerTrainable.step` returns it.
+            config: its configuration now, where a scheduler may have changed it.
         """
-        said = "the worker process died"
-        with contextlib.suppress(OSError, TypeError):  # none, or not written by Ray
-            said = Path(trial.error_file).read_text()
-        own = not _node_was_lost(trial)
-        for record in self._records(trial):
-            self._deaths[record.index] += own
-            deaths = max(self._deaths[record.index], trial.run_metadata.num_failures)
-            if deaths <= RETRIES and record.status == RUNNING:
-                self._searcher.again(record)
-            elif record.status == RUNNING:
-                self._keep(self._storage.write, f"{trial_folder(record.index)}/error.txt", said)
-                self._keep(self._end, record, FAILED, said.strip().splitlines()[-1].strip())
+        if "storage_failure" in report:
+            self._deadline.fail(report["storage_failure"])
+        elif trial.status == RUNNING:
+            self._keep(self._result, trial, report, config)
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Lets the progress line breathe."""
-        self._progress.update(self._ledger)
+    def end(self, trial: TrialRecord, status: str, error: str = "") -> None:
+        """Writes down that a running trial has ended."""
+        if trial.status == RUNNING:
+            self._keep(self._end, trial, status, error)
+
+    def fail(self, trial: TrialRecord, message: str) -> None:
+        """Ends a trial whose process failed; the whole message goes into its folder."""
+        if trial.status == RUNNING:
+            lines = message.strip().splitlines() or ["the worker process died"]
+            self._keep(self._storage.write, f"{trial_folder(trial.index)}/error.txt", message)
+            self._keep(self._end, trial, FAILED, lines[-1].strip())
+
+    def refresh(self) -> None:
+        """Shows the progress, and now and then sends event files to an object store."""
+        self._progress.update(self.ledger)
         if time.monotonic() - self._uploaded > _UPLOAD_PERIOD_S:
             for index in self._writers:
                 self._keep(self._upload, index)
             self._uploaded = time.monotonic()
 
-    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+    def close(self) -> None:
         """Closes what is open."""
         for index, writer in self._writers.items():
             self._keep(writer.close)
             self._keep(self._upload, index)
-        self._keep(self._ledger.flush)
+        self._keep(self.ledger.flush)
         self._scratch.cleanup()
 
     def _keep(self, write: Callable[..., None], *arguments: Any) -> None:
-        """Writes; when that fails, ends the search and writes no more."""
         if self._deadline.problem:
             return
         try:
@@ -211,24 +114,45 @@ class RunCallback(Callback):
         except OSError as error:
             self._deadline.fail(f"{error}")
 
-    def _records(self, trial: Any) -> list[TrialRecord]:
-        return [self._ledger.trials[int(c[INDEX])] for c in member_configs(trial.config)]
+    def _open(self, trial: TrialRecord) -> None:
+        writer = TrialWriter(self._folder(trial.index))
+        for result in trial.history:
+            writer.scalars(result)
+        self._writers[trial.index] = writer
 
-    def _end(self, record: TrialRecord, status: str, error: str = "") -> None:
+    def _result(
+        self, trial: TrialRecord, report: Mapping[str, Any], config: Mapping[str, Any] | None
+    ) -> None:
+        if "failure" in report:
+            self._end(trial, FAILED, report["failure"])
+            return
+        last = json.loads(report["report"])
+        if config is not None and dict(config) != trial.config:
+            self.ledger.reconfigure(trial.index, config)
+        writer = self._writers.get(trial.index)
+        for result in [*json.loads(report.get("history", "[]")), last]:
+            if self.ledger.result(trial.index, result) and writer is not None:
+                writer.scalars(result)
+                if result == last:
+                    writer.texts(report.get("texts", {}), last["epoch"])
+        if report.get("finished"):
+            self._end(trial, FINISHED)
+
+    def _end(self, trial: TrialRecord, status: str, error: str = "") -> None:
         # TensorBoard first: a trial that the ledger calls ended has its files whole.
-        writer = self._writers.pop(record.index, None)
+        writer = self._writers.pop(trial.index, None)
         if writer is not None:
-            best = record.best(self._ledger.metric, self._ledger.mode)
-            name = f"trial {record.index:05d}"
-            if self._rows:
-                writer.row(name, record.config, best or {}, self._ledger.metric)
+            if self._hparams:
+                best = trial.best(self.ledger.metric, self.ledger.mode) or {}
+                name = f"trial {trial.index:05d}"
+                writer.row(name, trial.config, best, self.ledger.metric)
             writer.close()
-            self._upload(record.index)
+            self._upload(trial.index)
         if status == STOPPED and self._storage.local is not None:
             # Most of the file. An object store would have to send and receive it.
             with contextlib.suppress(FileNotFoundError, UserError):
-                checkpoint.drop(self._storage / trial_folder(record.index), LAST, "optimizer")
-        self._ledger.end(record.index, status, error)
+                checkpoint.drop(self._storage / trial_folder(trial.index), LAST, "optimizer")
+        self.ledger.end(trial.index, status, error)
 
     def _folder(self, index: int) -> Path:
         """Where a trial's event file grows."""
@@ -240,20 +164,3 @@ class RunCallback(Callback):
             for path in self._folder(index).glob("events.out.tfevents.*"):
                 name = f"{trial_folder(index)}/{_EVENTS}"
                 self._storage.write(name, path.read_bytes())
-
-
-def _node_was_lost(trial: Any) -> bool:
-    """Whether the trial's last process went with its node, and did not end by itself.
-
-    Ray says so when the node is known to be dead, and of a node that has only just fallen silent
-    that its actors cannot be reached.
-    """
-    from ray import cloudpickle
-    from ray.exceptions import ActorUnavailableError
-
-    try:
-        # In the driver's own folder, written by this process a moment ago.
-        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    except (OSError, TypeError):  # an error of Ray Tune's own has none
-        return False
-    return isinstance(error, ActorUnavailableError) or "node has died" in str(error)

@@ -11,8 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from raysweep.cluster.runs.experiment import EXPERIMENT, read_experiment
 from raysweep.cluster.runs.ledger import FINISHED, STOPPED
-from raysweep.cluster.runs.request import EXPERIMENT, SearchRequest, read_experiment
+from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import SavedRun, open_run
 from raysweep.cluster.search.proposers import Point, Proposer, TPEProposer
 from raysweep.core.differences import differences
@@ -120,14 +121,14 @@ def earlier_results(
     for name in request.warm_start:
         run = open_run(name, storage.uri.rpartition("/")[0])
         _refuse(request, run, name)
-        found = _results(request, run)
-        if not found:
+        usable = _results(request, run)
+        if not usable:
             raise UserError(
                 f"--warm-start {name}: it has no result for any field that is searched now "
                 f"({', '.join(request.spaces)}); leave it out"
             )
-        results += found
-        notes.append(f"starting from {len(found)} trials of {name}")
+        results += usable
+        notes.append(f"starting from {len(usable)} trials of {name}")
         notes += _notes(request, run, name, fingerprint)
     return results, notes
 
@@ -162,7 +163,7 @@ def _notes(request: SearchRequest, run: SavedRun, name: str, fingerprint: str) -
 
 def _results(request: SearchRequest, run: SavedRun) -> list[dict[str, Any]]:
     suggest = request.suggest()
-    found = []
+    results = []
     for trial in run.ledger:
         best = trial.best(request.metric, request.mode)
         if best is None or trial.status not in (FINISHED, STOPPED):
@@ -170,7 +171,7 @@ def _results(request: SearchRequest, run: SavedRun) -> list[dict[str, Any]]:
         # What was not searched then had a value all the same: the configuration holds it.
         params, _, _ = recall(suggest, {**trial.config, **trial.params})
         if params and math.isfinite(best[request.metric]):
-            found.append(
+            results.append(
                 {
                     "run": run.storage.uri,
                     "trial": trial.index,
@@ -180,7 +181,7 @@ def _results(request: SearchRequest, run: SavedRun) -> list[dict[str, Any]]:
                     "status": trial.status,
                 }
             )
-    return found
+    return results
 
 
 class WarmStart(Proposer):

@@ -1,4 +1,4 @@
-"""The second stage of making features: the network, and the shard of what it computed.
+"""The second stage of making features: computing them with the network and writing a shard.
 
 A plain class of arrays; Ray Data runs it in a pool of processes (`ray_data`).
 """
@@ -22,25 +22,26 @@ from raysweep.data.features.shards import Rows, write_shard
 __all__ = ["BackboneStage", "PartDone"]
 
 _BATCH = {"cpu": 8, "cuda": 64}
-# What the widest layer of a batch may take on a CPU, so that the next layer finds it in the cache:
+# Bytes that the widest layer of a batch may take on a CPU, so that its output stays in the cache:
 # VGG16 makes 4 images at a time 4% faster than 8, EfficientNet-Lite0 8 at a time 8% faster than 4.
 _WIDEST_BYTES = 28 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartDone:
-    """One part that was made, with where the time went.
+    """One finished part, and what took how long.
 
     Attributes:
         name: of the shard.
-        images: how many it was made of, the unreadable ones included.
-        quarantined: how many could not be read.
+        images: number of images, the unreadable ones included.
+        quarantined: number of images that could not be read.
         decode_s: seconds that a task took to read and decode them.
-        wait_s: seconds that the actor had nothing to do before.
+        wait_s: seconds that the actor waited for this part.
         backbone_s: seconds in the network.
         write_s: seconds of writing the shard.
-        processor_s: seconds of processor time, of all of that together.
-        started, ended: of the actor's work, in seconds since 1970.
+        processor_s: seconds of processor time of all stages together.
+        started: when the actor's work began, in seconds since 1970.
+        ended: when it ended, in seconds since 1970.
     """
 
     name: str
@@ -59,13 +60,13 @@ class BackboneStage:
     """A process that holds the network, computes features of whole parts and writes their shards.
 
     Args:
-        body: from decoded images to features.
-        preprocessing: mean and std.
-        dtype: that the body computes in.
-        threads: on the CPU.
+        body: computes features [n, *feature_shape] of normalised images [n, 3, size, size].
+        preprocessing: its mean and std normalise the images.
+        dtype: type that the body computes in.
+        threads: number of threads on the CPU.
         uri: the folder of features.
-        key: of the job.
-        variants: of the images of each split.
+        key: the job's; written into every shard.
+        variants: which variants there are of the images of each split; see `shards.Rows`.
         device: `cpu` or `cuda`; a process may see GPUs that are not its own.
     """
 
@@ -93,7 +94,18 @@ class BackboneStage:
             self._batch_size = max(1, min(self._batch_size, _WIDEST_BYTES // widest))
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
-        """Makes one shard of what `decode_part` returned, and one row of `PartDone`'s fields."""
+        """Computes the features of one part and writes its shard.
+
+        Args:
+            batch: what `decode_part` returned, of one part: arrays by name, each [m, …].
+
+        Returns:
+            One row: the fields of `PartDone`.
+
+        Raises:
+            UserError: a feature is not finite, or too large for float16.
+            RuntimeError: the batch is not exactly one part.
+        """
         names = set(batch["name"].tolist())
         if len(names) != 1 or len(batch["id"]) != batch["count"][0]:
             raise RuntimeError(f"Ray Data cut or joined parts: {names}, {len(batch['id'])} images")
@@ -111,7 +123,7 @@ class BackboneStage:
             labels=np.repeat(batch["label"][good], len(variants)),
             heights=np.repeat(batch["height"][good], len(variants)),
             widths=np.repeat(batch["width"][good], len(variants)),
-            ids=[str(each) for each in np.repeat(batch["id"][good], len(variants))],
+            ids=[str(name) for name in np.repeat(batch["id"][good], len(variants))],
             variants=np.tile(variants, len(good)),
         )
         bad = [
@@ -149,8 +161,8 @@ class BackboneStage:
         flat = pixels.reshape(-1, *pixels.shape[2:])
         rows = (good[:, None] * variants + np.arange(variants)).reshape(-1)
         parts = np.array_split(rows, max(1, round(len(rows) / step)))
-        results = [self._forward(flat[part]) for part in parts]
-        return np.concatenate([each.to(torch.float16).cpu().numpy() for each in results])
+        results = [self._forward(flat[rows]) for rows in parts]
+        return np.concatenate([part.to(torch.float16).cpu().numpy() for part in results])
 
     def _widest(self, pixels: np.ndarray) -> int:
         """Bytes of the largest output of a layer."""

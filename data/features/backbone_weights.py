@@ -1,14 +1,12 @@
-"""Weights of a backbone: downloaded, from a file of yours, random with a seed. Nothing unpickled.
+"""Weights of a backbone from a file, without running any code that the file may hold.
 
-Files are read by safetensors, or by PyTorch with `weights_only=True`. `RAYSWEEP_OFFLINE=1` keeps
-every source from the network.
+Files are read by safetensors, or by PyTorch with `weights_only=True`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,18 +21,12 @@ __all__ = [
     "fill",
     "fill_in_order",
     "num_classes",
-    "offline",
     "read_weights",
     "weights_hash",
 ]
 
-# What torchvision and timm call the part after the last pooling.
+# Names that torchvision and timm give the part after the last pooling.
 HEADS = ("classifier", "fc", "heads", "head")
-
-
-def offline() -> bool:
-    """Whether nothing may be downloaded."""
-    return os.environ.get("RAYSWEEP_OFFLINE", "0") not in ("", "0")
 
 
 def read_weights(uri: str) -> dict[str, Tensor]:
@@ -46,6 +38,9 @@ def read_weights(uri: str) -> dict[str, Tensor]:
     Args:
         uri: the file, on this machine or e.g. `s3://bucket/weights.pth`.
 
+    Returns:
+        Tensors by name, on the CPU.
+
     Raises:
         UserError: there is no such file, or it holds no state dict.
     """
@@ -53,7 +48,7 @@ def read_weights(uri: str) -> dict[str, Tensor]:
     try:
         blob = Storage(folder or ("/" if uri.startswith("/") else ".")).read(name)
     except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"--weights {uri}: no such file") from None
+        raise UserError(f"--weights {uri}: no such file; check the path") from None
     try:
         state = _parsed(blob, name)
         for key in ("state_dict", "model"):
@@ -81,9 +76,11 @@ def _parsed(blob: bytes, name: str) -> Any:
 
 
 def num_classes(state: Mapping[str, Tensor], default: int = 1000) -> int:
-    """How many classes the network of a state dict tells apart: the rows of its last matrix.
+    """Returns the number of classes of a state dict's network: the rows of its last matrix.
 
-    The order of names is no help: safetensors has none.
+    Args:
+        state: tensors by name, in any order, as safetensors keeps none.
+        default: returned where no matrix belongs to a classifier.
     """
     names = [
         name
@@ -95,7 +92,17 @@ def num_classes(state: Mapping[str, Tensor], default: int = 1000) -> int:
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor], name: str, uri: str) -> None:
-    """Loads a state dict; raises UserError that says how it differs from the network's."""
+    """Loads a state dict into a network.
+
+    Args:
+        network: which gets the weights.
+        state: tensors by name.
+        name: the network's, for messages.
+        uri: where the state dict comes from, for messages.
+
+    Raises:
+        UserError: names or shapes differ from the network's; the message says how.
+    """
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -109,23 +116,27 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], name: str, uri: str) -
 def fill_in_order(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Loads a state dict whose names differ from the network's but whose order is the same.
 
+    Args:
+        network: which gets the weights.
+        state: tensors by name, in the network's order.
+
     Raises:
-        UserError: an entry has another shape than the network's at its place.
+        UserError: there are more or fewer entries than the network's, or shapes differ.
     """
-    own = network.state_dict()
-    pairs = list(zip(own.items(), state.items(), strict=False))
+    expected = network.state_dict()
+    pairs = list(zip(expected.items(), state.items(), strict=False))
     wrong = [(a, b) for (a, x), (b, y) in pairs if x.shape != y.shape]
-    if len(own) != len(state) or wrong:
+    if len(expected) != len(state) or wrong:
         where = f": {wrong[0][1]} does not fit {wrong[0][0]}" if wrong else ""
         raise UserError(
-            f"the weights have {len(state)} entries, the network {len(own)}{where}; "
+            f"the weights have {len(state)} entries, the network {len(expected)}{where}; "
             "`raysweep data fetch efficientnet-lite0` fetches the right ones"
         )
     network.load_state_dict({name: value for (name, _), (_, value) in pairs})
 
 
 def weights_hash(network: nn.Module) -> str:
-    """16 hex digits of all parameters and buffers: names, types, shapes and bytes."""
+    """Returns 16 hex digits of all parameters and buffers: names, types, shapes and bytes."""
     digest = hashlib.blake2b(digest_size=8)
     for name, value in network.state_dict().items():
         array = value.detach().cpu().contiguous()

@@ -23,14 +23,14 @@ from raysweep.data.features.backbone_weights import (
     fill,
     fill_in_order,
     num_classes,
-    offline,
     read_weights,
     weights_hash,
 )
 from raysweep.data.images.decode import Resize
+from raysweep.data.sources.downloads import is_offline
 
 if TYPE_CHECKING:
-    from raysweep.data.features.shards import ShardIndex
+    from raysweep.data.features.shard_index import ShardIndex
 
 __all__ = ["Backbone", "Preprocessing", "backbone_of", "load_backbone", "normalised"]
 
@@ -39,12 +39,12 @@ _LITE0 = "efficientnet_lite0"
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What the network expects.
+    """How images are prepared for a network.
 
     Attributes:
         resize: how an image gets its size.
-        mean: of red, green and blue on a scale from 0 to 1, subtracted.
-        std: what is then divided by.
+        mean: of red, green and blue on a scale from 0 to 1; it is subtracted.
+        std: standard deviation of each, on the same scale; the difference is divided by it.
     """
 
     resize: Resize = field(default_factory=Resize)
@@ -58,11 +58,11 @@ class Backbone:
 
     Attributes:
         name: e.g. `vgg16`.
-        body: float [n, 3, size, size], normalised, to features [n, *feature_shape].
-        classifier: features to logits [n, classes].
-        feature_shape: e.g. `(512, 7, 7)` or `(1280,)`.
-        preprocessing: what it expects.
-        weights_hash: of the body.
+        body: computes features [n, *feature_shape] of normalised images [n, 3, size, size].
+        classifier: computes logits [n, classes] of features [n, *feature_shape].
+        feature_shape: shape of one image's features, e.g. `(512, 7, 7)` or `(1280,)`.
+        preprocessing: how images are prepared for it.
+        weights_hash: 16 hex digits of the body's weights.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Backbone:
 def load_backbone(
     name: str = "vgg16", weights: str = "default", *, seed: int = 0, size: int | None = None
 ) -> Backbone:
-    """Builds a network, fills it and cuts it.
+    """Builds a network, loads its weights and cuts it where its classifier begins.
 
     Args:
         name: a classification network of torchvision, `efficientnet_lite0`, or a model of timm
@@ -84,10 +84,11 @@ def load_backbone(
         weights: `default` for the best published ones, the name of others of torchvision's (e.g.
             `IMAGENET1K_V1`), `random`, or a file: `.safetensors` or a saved state dict.
         seed: of random weights.
-        size: pixels of the image's side, if not the network's own.
+        size: side of the images in pixels; the network's by default.
 
     Raises:
-        UserError: no such network or weights, they cannot be had, or do not fit.
+        UserError: there is no such network, its weights do not exist, cannot be downloaded or do
+            not fit, or it cannot be cut.
     """
     if name == _LITE0:
         network, preprocessing = _lite0(weights, seed)
@@ -104,14 +105,15 @@ def load_backbone(
 
 
 def backbone_of(index: ShardIndex, weights: str = "") -> Backbone:
-    """The network that made some features, at the size of their images.
+    """Loads the network that made some features, at the size of their images.
 
     Args:
         index: of the features.
-        weights: where the network's weights are now; where they were by default.
+        weights: where the network's weights are now, if they were moved.
 
     Raises:
-        UserError: the weights cannot be had, or are others than those that made the features.
+        UserError: the weights do not exist, cannot be downloaded, or are not those that made the
+            features.
     """
     weights = weights or index.weights
     size, seed = int(index.preprocessing["resize"]["size"]), index.weights_seed
@@ -125,13 +127,17 @@ def backbone_of(index: ShardIndex, weights: str = "") -> Backbone:
 
 
 def normalised(pixels: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> Tensor:
-    """What the network takes: [n, 3, size, size] in channels-last order.
+    """Normalises images: (pixels / 255 - mean) / std.
 
     Args:
         pixels: uint8 [n, size, size, 3], RGB.
-        preprocessing: whose mean and std to use.
-        dtype: of the result.
+        preprocessing: its mean and std are used.
+        dtype: type of the result.
+
+    Returns:
+        What the network takes, [n, 3, size, size] in channels-last memory order.
     """
+    # Multiplied by 255 instead, mean and std are 3 numbers and the pixels are many.
     mean = torch.tensor(preprocessing.mean, device=pixels.device) * 255.0
     std = torch.tensor(preprocessing.std, device=pixels.device) * 255.0
     return pixels.float().sub_(mean).div_(std).to(dtype).permute(0, 3, 1, 2)
@@ -197,18 +203,18 @@ def _cut(name: str, network: nn.Module, preprocessing: Preprocessing) -> Backbon
 
 
 def _parted(network: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Parts a network, which is changed, into what comes before the classifier and that."""
+    """Divides a network, which is changed, into what comes before its classifier and the rest."""
     import torchvision
 
     if hasattr(network, "reset_classifier"):  # timm's
-        own: Any = network
-        head = own.get_classifier()
-        own.reset_classifier(0)
+        timm_network: Any = network
+        head = timm_network.get_classifier()
+        timm_network.reset_classifier(0)
         return network, head if isinstance(head, nn.Module) else nn.Identity()
     if isinstance(network, torchvision.models.SqueezeNet):  # its last pooling makes the logits
-        parts: Any = network
-        return parts.features, nn.Sequential(parts.classifier, nn.Flatten())
-    name = next(each for each in HEADS if isinstance(getattr(network, each, None), nn.Module))
+        squeezenet: Any = network
+        return squeezenet.features, nn.Sequential(squeezenet.classifier, nn.Flatten())
+    name = next(name for name in HEADS if isinstance(getattr(network, name, None), nn.Module))
     head = getattr(network, name)
     pools = isinstance(head, nn.Sequential) and isinstance(head[0], nn.AdaptiveAvgPool2d)
     setattr(network, name, head[0] if pools else nn.Identity())
@@ -245,7 +251,7 @@ def _from_torchvision(name: str, weights: str, seed: int) -> tuple[nn.Module, Pr
         network = build(name, weights=None, **_for_published(name))
         fill(network, _downloaded(name, entry), name, weights)
     else:
-        state = _own_weights(weights, published.__members__)
+        state = _weights_file(weights, published.__members__)
         extra = _for_published(name) if any("aux" in key.lower() for key in state) else {}
         network = build(name, weights=None, num_classes=num_classes(state), **extra)
         fill(network, state, name, weights)
@@ -259,11 +265,11 @@ def _for_published(name: str) -> dict[str, Any]:
     return {}
 
 
-def _own_weights(weights: str, known: Any) -> dict[str, Tensor]:
+def _weights_file(weights: str, published: Any) -> dict[str, Tensor]:
     if "/" not in weights and "." not in weights:
         raise UserError(
             f"--weights {weights} is no file and no weights of this network"
-            f"{nearest(weights, [*known, 'default', 'random'])}"
+            f"{nearest(weights, [*published, 'default', 'random'])}"
         )
     return read_weights(weights)
 
@@ -274,7 +280,7 @@ def _downloaded(name: str, entry: Any) -> dict[str, Tensor]:
     address = entry.url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / address.rsplit("/", 1)[-1]
     try:
-        if offline() and not cached.exists():
+        if is_offline() and not cached.exists():
             raise OSError("RAYSWEEP_OFFLINE is set")
         state: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
         return state
@@ -311,9 +317,9 @@ def _from_timm(name: str, weights: str, seed: int) -> tuple[nn.Module, Preproces
 
     model = name.removeprefix("timm/")
     if not timm.is_model(model.split(".")[0]):
-        known = [*_torchvision_names(), *timm.list_models(), _LITE0]
-        raise UserError(f"no backbone '{name}'{_nearest_few(name, known)}")
-    state = None if weights in ("default", "random") else _own_weights(weights, ())
+        names = [*_torchvision_names(), *timm.list_models(), _LITE0]
+        raise UserError(f"no backbone '{name}'{_nearest_few(name, names)}")
+    state = None if weights in ("default", "random") else _weights_file(weights, ())
     extra = {} if state is None else {"num_classes": num_classes(state)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -334,7 +340,7 @@ def _created(model: str, pretrained: bool, extra: dict[str, Any]) -> nn.Module:
     import timm
 
     try:
-        if pretrained and offline():
+        if pretrained and is_offline():
             raise OSError("RAYSWEEP_OFFLINE is set")
         network: nn.Module = timm.create_model(model, pretrained=pretrained, **extra)
     except (OSError, RuntimeError, ValueError, ImportError) as error:
@@ -346,7 +352,7 @@ def _created(model: str, pretrained: bool, extra: dict[str, Any]) -> nn.Module:
     return network
 
 
-def _nearest_few(name: str, known: list[str]) -> str:
-    """The list of all would be a thousand names long."""
-    hint = nearest(name, known)
+def _nearest_few(name: str, names: list[str]) -> str:
+    """As `nearest`, but with examples in place of a list of all names, of which there are 1,000."""
+    hint = nearest(name, names)
     return hint if "did you mean" in hint else "; e.g. vgg16, resnet50, efficientnet_lite0"

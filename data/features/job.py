@@ -1,9 +1,9 @@
-"""A job that makes features: what was asked for, how it is cut into shards, what is done.
+"""A job that makes features: the request, its parts of one shard each, and which are finished.
 
 The list of images is cut into parts, split by split, always in the same way. Each part makes one
-shard, which appears whole or not at all, so the shards that exist are all that a job needs to
-remember: run again, it makes the missing ones. A shard that two processes make is the same file
-twice. Thus every image appears exactly once, whatever was killed and how often.
+shard, which appears whole or not at all. So the shards that exist say what is finished: run again,
+a job makes the missing ones. Two processes that make the same shard write the same file. Thus every
+image appears exactly once, whatever was killed and however often.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from raysweep.core.errors import UserError
 from raysweep.core.fingerprints import fingerprint
 from raysweep.core.storage import Storage
 from raysweep.data.features.backbones import Backbone, Preprocessing
-from raysweep.data.features.shards import INDEX, Shard, ShardIndex, read_metadata
+from raysweep.data.features.shard_index import INDEX, Shard, ShardIndex
+from raysweep.data.features.shards import read_metadata
 from raysweep.data.images.augment import Augmentation
 from raysweep.data.images.decode import INTERPOLATIONS, RESIZES
 from raysweep.data.images.lists import ImageList
@@ -37,21 +38,26 @@ _PARTS, _FEWEST_ROWS = 16, 32
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureRequest:
-    """What was asked for.
+    """Which features to make.
 
     Attributes:
-        images: a folder or a CSV file; see `raysweep.data.images.lists`.
-        backbone, weights, seed, size: see `data.backbones.load_backbone`; the seed is also that of
-            the random variants.
-        resize: `crop` or `squash`; see `data.images.Resize`.
-        interpolation: the backbone's own by default.
-        precision: what the backbone computes in: `bfloat16` or `float32`.
+        images: a folder or a CSV file; see `images.lists.list_images`.
+        backbone: name of the network; see `backbones.load_backbone`.
+        weights: of the network; see `backbones.load_backbone`.
+        seed: of random weights and of the random variants.
+        size: side of the images in pixels, 16 to 2,048; the backbone's by default.
+        resize: `crop` or `squash`; see `images.decode.Resize`.
+        interpolation: one of `images.decode.INTERPOLATIONS`; the backbone's by default.
+        precision: type that the backbone computes in: `bfloat16` or `float32`.
         flip: add the mirror image of every image.
-        augment: number of random variants to add of every image.
+        augment: number of random variants to add of every image, 0 to 1,000.
         augmentation: how they may differ.
-        augment_splits: splits that get mirror images and variants; by default `train`, and all
-            where there is none of that name.
-        shard_rows: rows of a shard at most.
+        augment_splits: splits that get mirror images and variants; by default `train`, or all where
+            there is none of that name.
+        shard_rows: rows of a shard at most, 1 to 4,096.
+
+    Raises:
+        UserError: a field is out of range, or two do not go together.
     """
 
     images: str
@@ -69,8 +75,8 @@ class FeatureRequest:
     shard_rows: int = 128
 
     def __post_init__(self) -> None:
-        known = {"resize": RESIZES, "precision": PRECISIONS, "interpolation": INTERPOLATIONS}
-        for name, values in known.items():
+        choices = {"resize": RESIZES, "precision": PRECISIONS, "interpolation": INTERPOLATIONS}
+        for name, values in choices.items():
             value = getattr(self, name)
             if value not in values and not (name == "interpolation" and not value):
                 raise UserError(f"--{name} {value}: use one of {', '.join(values)}")
@@ -88,13 +94,17 @@ class FeatureRequest:
             raise UserError("--augment-split says where --flip or --augment apply; add one of them")
 
     def preprocessing(self, backbone: Backbone) -> Preprocessing:
-        """The backbone's own, with what was asked for."""
-        own = backbone.preprocessing
-        method = self.interpolation or own.resize.interpolation
-        return replace(own, resize=replace(own.resize, mode=self.resize, interpolation=method))
+        """Returns the backbone's preprocessing, with this request's resizing and interpolation."""
+        default = backbone.preprocessing
+        method = self.interpolation or default.resize.interpolation
+        resize = replace(default.resize, mode=self.resize, interpolation=method)
+        return replace(default, resize=resize)
 
     def variants(self, split: str, splits: set[str]) -> list[int]:
-        """Which variants of an image there are: 0 itself, -1 mirrored, k the k-th random one."""
+        """Returns the variants to make of each image of a split, given the names of all splits.
+
+        0 is the image itself, -1 its mirror image, k ≥ 1 its k-th random variant.
+        """
         chosen = self.augment_splits or ({"train"} if "train" in splits else splits)
         if split not in chosen:
             return [0]
@@ -108,8 +118,8 @@ class Part:
     Attributes:
         name: the shard's file.
         split: of all of them.
-        positions: int64 [m], into the list of images.
-        variants: of each of them.
+        positions: indices into the list of images, int64 [m].
+        variants: which variants of each of them are rows of the shard; see `shards.Rows`.
     """
 
     name: str
@@ -119,7 +129,7 @@ class Part:
 
     @property
     def rows(self) -> int:
-        """If all images can be read."""
+        """Number of rows of the shard, if all images can be read."""
         return len(self.positions) * len(self.variants)
 
 
@@ -128,14 +138,14 @@ class FeatureJob:
     """A job that was compared with what its folder holds.
 
     Attributes:
-        request: what was asked for.
+        request: which features to make.
         storage: the folder of features.
-        images: all of them.
+        images: all images.
         preprocessing: of every image.
-        parts: one a shard, all of them.
-        pending: those that are not done.
-        index: as it will be written, but for what is counted at the end.
-        key: equal for equal jobs; every shard carries it.
+        parts: all parts, each of one shard.
+        pending: parts whose shard is not there yet.
+        index: as it will be written, without what is counted at the end.
+        key: 16 hex digits, equal for equal jobs; written into every shard.
     """
 
     request: FeatureRequest
@@ -153,9 +163,15 @@ def open_job(
 ) -> FeatureJob:
     """Starts a job, or opens the one that the folder holds.
 
+    Args:
+        request: which features to make.
+        storage: the folder of features.
+        images: from `list_images(request.images)`.
+        backbone: the request's, loaded.
+
     Raises:
-        UserError: the folder holds another job, the message shows the difference; or a split to
-            augment does not exist.
+        UserError: the folder holds features of another request (the message shows the difference),
+            or a split to augment does not exist.
     """
     unknown = sorted(set(request.augment_splits) - set(images.splits))
     if unknown:
@@ -164,22 +180,22 @@ def open_job(
             f"(splits: {', '.join(sorted(set(images.splits)))})"
         )
     preprocessing = request.preprocessing(backbone)
-    asked = _asked(request, images, backbone, preprocessing)
+    identity = _identity(request, images, backbone, preprocessing)
     index = ShardIndex(
         backbone=request.backbone,
         weights=request.weights,
         weights_hash=backbone.weights_hash,
         weights_seed=request.seed,
-        preprocessing={**asked["preprocessing"], "precision": request.precision},
-        augmentation=asked["augmentation"],
+        preprocessing={**identity["preprocessing"], "precision": request.precision},
+        augmentation=identity["augmentation"],
         feature_shape=backbone.feature_shape,
         classes=images.classes,
         manifest=images.fingerprint,
         source=images.root,
-        request=asked,
+        request=identity,
     )
     if storage.exists(INDEX):
-        _compare(storage, asked)
+        _check_same(storage, identity)
     else:
         index.write(storage)
     parts = _parts(request, images, preprocessing.resize.size)
@@ -193,18 +209,18 @@ def open_job(
             parts=parts,
             pending=[],
             index=index,
-            key=fingerprint(json.dumps({**asked, "weights": ""}, sort_keys=True)),
+            key=fingerprint(json.dumps({**identity, "weights": ""}, sort_keys=True)),
         )
     )
 
 
 def remaining(job: FeatureJob) -> FeatureJob:
-    """The job with what is still to do now."""
-    there = {name for name, _ in job.storage.files()}
-    return replace(job, pending=[part for part in job.parts if part.name not in there])
+    """Returns the job with the parts as pending whose shards are not in its folder now."""
+    finished = {name for name, _ in job.storage.files()}
+    return replace(job, pending=[part for part in job.parts if part.name not in finished])
 
 
-def _asked(
+def _identity(
     request: FeatureRequest,
     images: ImageList,
     backbone: Backbone,
@@ -215,7 +231,7 @@ def _asked(
     augmentation["splits"] = sorted(request.augment_splits)
     if request.augment:
         augmentation |= {**asdict(request.augmentation), "seed": request.seed}
-    asked = {
+    identity = {
         "backbone": request.backbone,
         "weights": request.weights,
         "weights_hash": backbone.weights_hash,
@@ -226,16 +242,16 @@ def _asked(
         "images": images.fingerprint,
         "num_images": len(images),
     }
-    return dict(json.loads(json.dumps(asked)))
+    return dict(json.loads(json.dumps(identity)))
 
 
-def _compare(storage: Storage, asked: dict[str, Any]) -> None:
+def _check_same(storage: Storage, identity: dict[str, Any]) -> None:
     theirs = dict(ShardIndex.read(storage, complete=False).request)
     # A file of weights may have moved; its hash says whether it is the same.
-    lines = differences({**theirs, "weights": ""}, {**asked, "weights": ""})
+    lines = differences({**theirs, "weights": ""}, {**identity, "weights": ""})
     if lines:
         raise UserError(
-            f"{storage.uri} holds features that were asked for differently:\n  "
+            f"{storage.uri} holds features of another request:\n  "
             + "\n  ".join(lines)
             + "\nRepeat that request to resume it, or name another folder"
         )
@@ -257,7 +273,7 @@ def _parts(request: FeatureRequest, images: ImageList, size: int) -> list[Part]:
 
 
 def _even(count: int) -> int:
-    """So many parts or some more, which 2, 4, 8 or 16 workers can share without a remainder."""
+    """At least so many parts that 2, 4, 8 or 16 workers can share them without a remainder."""
     if count < _PARTS:
         return 1 << (count - 1).bit_length()
     return _PARTS * math.ceil(count / _PARTS)
@@ -273,7 +289,10 @@ def _remove_remains(storage: Storage) -> None:
 
 
 def finish(job: FeatureJob) -> ShardIndex:
-    """Counts what is there and writes the complete index and the quarantine list.
+    """Counts the rows of all shards and writes the complete index and the quarantine list.
+
+    Returns:
+        The index as written.
 
     Raises:
         UserError: a shard is missing, damaged, or of another job.
@@ -286,7 +305,8 @@ def finish(job: FeatureJob) -> ShardIndex:
         except FileNotFoundError:
             raise UserError(
                 f"{job.storage.uri}/{part.name} is missing; the same command makes it. If workers "
-                "on other machines wrote it, name a folder that all see, or an object store"
+                "on other machines wrote it, name a folder that all machines share, or an object "
+                "store"
             ) from None
 
     shards, bad, counts = [], [], dict.fromkeys(sorted(set(job.images.splits)), 0)
@@ -297,13 +317,13 @@ def finish(job: FeatureJob) -> ShardIndex:
                 part.variants
             ):
                 raise UserError(
-                    f"{job.storage.uri}/{part.name} is of another job; delete it, and the same "
-                    "command makes it anew"
+                    f"{job.storage.uri}/{part.name} is of another job; delete it and run the same "
+                    "command again"
                 )
             shards.append(Shard(name=part.name, split=part.split, rows=rows))
             counts[part.split] += rows
-            bad += [{**each, "split": part.split} for each in refused]
-    lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in bad]
+            bad += [{**image, "split": part.split} for image in refused]
+    lines = [json.dumps(image, ensure_ascii=False) + "\n" for image in bad]
     job.storage.write(QUARANTINE, "".join(lines))
     index = replace(
         job.index, shards=tuple(shards), counts=counts, complete=True, num_quarantined=len(bad)

@@ -1,12 +1,12 @@
-"""Makes features of images with Ray Data; nothing else in `data` knows Ray.
+"""Makes features of images with Ray Data; the only file of `data` that uses Ray.
 
     list of images → read and decode (tasks on CPUs) → backbone (a pool of actors, on GPUs if there
     are any) → shards
 
 A block of Ray Data is one part of the job (see `job`) from its file names to its shard: no step
-cuts or joins blocks, so a part is decoded by one task and written by one call of an actor. A worker
-that dies loses parts, which Ray gives to others. After the death of a node the work is divided anew
-among those that are left. A command that dies leaves parts undone, which its next run makes.
+cuts or joins blocks, so a part is decoded by one task and written by one call of an actor. When a
+worker dies, Ray gives its parts to others. When a node dies, the work is divided again among the
+nodes that are left. When the command dies, its next run makes the parts that are missing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow as pa
 import torch
 
 from raysweep.core.errors import UserError
+from raysweep.core.ray_private import execution_callback
 from raysweep.data.features.backbone_stage import BackboneStage, PartDone
 from raysweep.data.features.backbones import Backbone
 from raysweep.data.features.decode_stage import decode_part
@@ -37,15 +38,15 @@ _LOOK_AT_NODES_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Who does the work.
+    """How many processes do what, and with which resources.
 
     Attributes:
         num_actors: processes with a backbone.
-        gpus: of each of them; 0 or 1.
-        cpus: that Ray sets aside for each.
-        threads: of each, on the CPU.
+        gpus: GPUs of each actor; 0 or 1.
+        cpus: CPUs that Ray reserves for each actor, may be a fraction.
+        threads: of each actor, on the CPU.
         num_decoders: decoding tasks at a time, at most.
-        decoder_cpus: that Ray sets aside for each.
+        decoder_cpus: CPUs that Ray reserves for each decoding task.
     """
 
     num_actors: int
@@ -59,13 +60,16 @@ class Workers:
 def plan_workers(nodes: list[Mapping[str, float]], gpus: int | None = None) -> Workers:
     """Divides a cluster: an actor for each GPU; without any, one for each core.
 
-    Threads of one network wait for each other after every layer: on a processor that is also
-    decoding, two of them were seen to be five times slower than two networks with one each. So a
-    core has its own network, as far as memory goes, and decoding steps back behind them all.
+    The threads of one network wait for each other after every layer: on a processor that also
+    decodes, one network with two threads was measured to be five times slower than two networks
+    with a thread each. So every core gets a network of its own, as far as memory goes, and decoding
+    has a lower priority than all of them.
 
     Args:
-        nodes: resources of each living node, e.g. `{"CPU": 8, "GPU": 1, "memory": 3e10}`.
-        gpus: number of GPUs to use, also such as an autoscaler will add; all there are by default.
+        nodes: resources of each living node, e.g. `{"CPU": 8, "GPU": 1, "memory": 3e10}` (memory in
+            bytes).
+        gpus: number of GPUs to use, those that an autoscaler will add included; by default as many
+            as the nodes have.
 
     Raises:
         UserError: there is no node with a CPU.
@@ -74,17 +78,17 @@ def plan_workers(nodes: list[Mapping[str, float]], gpus: int | None = None) -> W
     if not nodes:
         raise UserError("no node of the cluster has a CPU to decode images with; add one")
     cores = sum(node["CPU"] for node in nodes)
-    found = int(sum(node.get("GPU", 0.0) for node in nodes)) if gpus is None else gpus
-    if found:
-        share = 1.0 if cores >= 2 * found else 0.25
-        decoders = max(1, int(cores - share * found))
+    num_gpus = int(sum(node.get("GPU", 0.0) for node in nodes)) if gpus is None else gpus
+    if num_gpus:
+        share = 1.0 if cores >= 2 * num_gpus else 0.25
+        decoders = max(1, int(cores - share * num_gpus))
         return Workers(
-            num_actors=found,
+            num_actors=num_gpus,
             gpus=1,
             cpus=share,
             threads=1,
             num_decoders=decoders,
-            decoder_cpus=min(1.0, (cores - share * found) / decoders),
+            decoder_cpus=min(1.0, (cores - share * num_gpus) / decoders),
         )
     least = min(node["CPU"] for node in nodes)
     memory = min(node.get("memory", float("inf")) for node in nodes)
@@ -106,17 +110,17 @@ def make_features(
     gpus: int | None = None,
     on_done: Callable[[PartDone], None] = lambda done: None,
 ) -> None:
-    """Makes all pending parts of a job; Ray is connected to already.
+    """Makes all pending parts of a job on the Ray cluster to which this process is connected.
 
     Args:
         job: from `open_job`.
-        backbone: the job's.
+        backbone: the one that the job was opened with.
         gpus: see `plan_workers`.
-        on_done: called after each part, in the order in which they are done.
+        on_done: called after each part, in the order in which they are finished.
 
     Raises:
-        UserError: the storage or a list of images is at fault, or the cluster has no node to
-            work on (any more), as the message says.
+        UserError: images cannot be read, features cannot be written, features are not finite, or
+            the cluster has no node with a CPU (any more).
     """
     import ray
 
@@ -136,9 +140,10 @@ class _NodeLostError(Exception):
 def _watch_nodes() -> Any:
     """A callback of Ray Data, as a class, that raises `_NodeLostError` when a node died."""
     import ray
-    from ray.data._internal.execution.execution_callback import ExecutionCallback
 
-    class NodeWatch(ExecutionCallback):
+    base: Any = execution_callback()
+
+    class NodeWatch(base):
         def before_execution_starts(self, executor: Any) -> None:
             self._nodes, self._looked = self._alive(), time.monotonic()
 
@@ -274,9 +279,8 @@ def _plain_errors() -> Iterator[None]:
     except RayError as error:
         cause: BaseException | None = error
         while cause is not None:
-            own = getattr(cause, "cause", None)
-            for each in (cause, own):
-                if isinstance(each, UserError | OSError):
-                    raise UserError(str(each)) from None
+            for candidate in (cause, getattr(cause, "cause", None)):
+                if isinstance(candidate, UserError | OSError):
+                    raise UserError(str(candidate)) from None
             cause = cause.__cause__ or cause.__context__
         raise

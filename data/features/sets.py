@@ -1,4 +1,4 @@
-"""Features of images as sets to train, validate and test on.
+"""Features of images, divided into training, validation and test set.
 
 data = load("features", validation=0.2)
 data.train.features            # float16 [n, ...], in memory; or None, and data.stream reads them
@@ -14,7 +14,8 @@ import numpy as np
 from raysweep.core.errors import UserError
 from raysweep.core.fingerprints import fingerprint
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import Rows, Shard, ShardIndex, read_shard
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, read_shard
 from raysweep.data.features.stream import FeatureStream
 from raysweep.data.tables.stratified import stratified_split
 
@@ -105,16 +106,20 @@ def load(
 
     Args:
         uri: folder of shards.
-        validation: share of the training images held out for validation.
-        test: share of all images held out as test set where no split is one.
-        split_seed: 0 or more.
-        stream: leave the training features in their shards.
-        buffer: rows that a stream shuffles at a time, at least.
-        extra: folder of more training rows, made as these were; none by default.
+        validation: share of the training images held out for validation, between 0 and 1.
+        test: share of all images held out as test set where no split is one, between 0 and 1.
+        split_seed: seed of what is held out, 0 or more.
+        stream: leave the training features in their shards, and read them in every epoch.
+        buffer: least number of rows that a stream shuffles at a time.
+        extra: folder of further training rows, made with the same backbone and preprocessing; none
+            by default.
+
+    Returns:
+        The three sets; the training set without features where `stream` is set.
 
     Raises:
-        UserError: no features, more than memory holds, a damaged shard, no training images with a
-            class, too few images to split, or a class that is missing where it is needed.
+        UserError: no features there, more than memory holds, a damaged shard, no training images
+            with a class, too few images to split, an empty set, or `extra` that does not fit.
     """
     storage = Storage(uri)
     index = ShardIndex.read(storage)
@@ -123,26 +128,26 @@ def load(
         _check_memory(uri, sum(s.rows for s in shards), index.feature_shape)
     parts = [read_shard(storage, s, index.feature_shape, features=False) for s in shards]
     sets = _divide(uri, shards, parts, (validation, test), split_seed)
-    flow = None
+    feature_stream = None
     if stream:
-        kept = [np.flatnonzero(each == 0) for each in sets]
-        flow = FeatureStream(uri, index.feature_shape, shards, kept, buffer)
+        kept = [np.flatnonzero(of_rows == 0) for of_rows in sets]
+        feature_stream = FeatureStream(uri, index.feature_shape, shards, kept, buffer)
     train, held_out, tested = (
         _gather(storage, index, shards, parts, sets, number, features=number > 0 or not stream)
         for number in range(3)
     )
-    made = _fingerprint(index, parts, sets)
+    digest = _fingerprint(index, parts, sets)
     if extra:
-        train, made = _with_extra(train, made, index, extra, stream)
+        train, digest = _with_extra(train, digest, index, extra, stream)
     return ImageFeatures(
         name=uri.rstrip("/").rsplit("/", 1)[-1],
         index=index,
         train=train,
         validation=held_out,
         test=tested,
-        stream=flow,
+        stream=feature_stream,
         num_unlabelled=sum(int((part.labels < 0).sum()) for part in parts),
-        fingerprint=made,
+        fingerprint=digest,
     )
 
 
@@ -158,14 +163,17 @@ def _check_memory(uri: str, rows: int, shape: tuple[int, ...]) -> None:
 
 
 def _with_extra(
-    train: FeatureSet, made: str, index: ShardIndex, folder: str, stream: bool
+    train: FeatureSet, digest: str, index: ShardIndex, folder: str, stream: bool
 ) -> tuple[FeatureSet, str]:
     """Adds the rows of another folder to the training set, and to the fingerprint."""
     storage = Storage(folder)
     other = ShardIndex.read(storage)
     for name in ("backbone", "weights_hash", "preprocessing", "classes"):
         if getattr(index, name) != getattr(other, name):
-            raise UserError(f"extra={folder} has another {name} than the other features")
+            raise UserError(
+                f"extra={folder} has another {name} than the other features; make both with the "
+                "same `raysweep features` options"
+            )
     if stream:
         raise UserError(f"extra={folder} and stream=true do not go together; leave one of them out")
     shards = [shard for shard in other.shards if shard.rows]
@@ -173,11 +181,11 @@ def _with_extra(
     sets = [np.where(part.labels < 0, -1, 0) for part in parts]
     more = _gather(storage, other, shards, parts, sets, 0, features=True)
     columns = {
-        name: np.concatenate([getattr(each, name) for each in (train, more)])
+        name: np.concatenate([getattr(train, name), getattr(more, name)])
         for name in ("features", "labels", "sizes", "variants")
     }
     names = train.ids + tuple(f"{folder}/{name}" for name in more.ids)
-    return FeatureSet(**columns, ids=names), fingerprint(made, _fingerprint(other, parts, sets))
+    return FeatureSet(**columns, ids=names), fingerprint(digest, _fingerprint(other, parts, sets))
 
 
 def _divide(
@@ -252,12 +260,13 @@ def _gather(
     *,
     features: bool,
 ) -> FeatureSet:
-    """The rows of one set in order, read shard by shard: no array is ever there twice."""
-    kept = [np.flatnonzero(each == number) for each in sets]
+    """The rows of one set in order, read shard by shard: no array is in memory twice."""
+    kept = [np.flatnonzero(of_rows == number) for of_rows in sets]
     count = sum(map(len, kept))
     if not count:
         raise UserError(
-            f"{storage.uri} has no labelled {('train', 'validation', 'test')[number]} images"
+            f"{storage.uri} has no labelled {('train', 'validation', 'test')[number]} images; make "
+            "features of some with `raysweep features`"
         )
     values = np.empty((count, *index.feature_shape) if features else (count, 0), np.float16)
     start = 0
@@ -279,6 +288,6 @@ def _gather(
 
 def _fingerprint(index: ShardIndex, parts: Sequence[Rows], sets: Sequence[np.ndarray]) -> str:
     """Of how the features were made and of every row's name, class and set, not of gigabytes."""
-    made = (index.backbone, index.weights_hash, index.preprocessing, index.augmentation)
+    origin = (index.backbone, index.weights_hash, index.preprocessing, index.augmentation)
     rows = [(*part.ids, part.labels.tolist(), part.variants.tolist()) for part in parts]
-    return fingerprint(*made, index.manifest, index.classes, *rows, *sets)
+    return fingerprint(*origin, index.manifest, index.classes, *rows, *sets)

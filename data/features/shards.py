@@ -10,7 +10,7 @@ A folder of features, local or in an object store, holds `index.json` and files 
 | label | int32 | index into the index's `classes`; -1 where it is not known |
 | split | string | e.g. train, valid |
 | height, width | int32 | of the image in pixels, before any resizing |
-| features | fixed-shape tensor of float16 | what the backbone made of it |
+| features | fixed-shape tensor of float16 | the output of the backbone |
 
 An image and its variants stand together in one shard. The order of images is shuffled, always in
 the same way, so that every shard holds a mixture of classes.
@@ -25,22 +25,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raysweep.core.errors import UserError, nearest
+from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
+from raysweep.data.features.shard_index import Shard, ShardIndex
 
 __all__ = [
-    "FORMAT",
-    "INDEX",
     "Rows",
-    "Shard",
-    "ShardIndex",
     "iter_shards",
     "read_metadata",
     "read_shard",
@@ -48,113 +45,8 @@ __all__ = [
     "write_shard",
 ]
 
-FORMAT = 1
-INDEX = "index.json"
 # Small row groups are read twice as fast: they stay in the processor's cache.
 _ROW_GROUP = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """One file.
-
-    Attributes:
-        name: relative to the folder.
-        split: of all its rows.
-        rows: how many; 0 if no image of it could be read.
-    """
-
-    name: str
-    split: str
-    rows: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardIndex:
-    """What a folder of features holds, and how they were made; `index.json`.
-
-    Attributes:
-        backbone: name of the network, as `raysweep.data.features.backbones` knows it.
-        weights: as they were asked for: `default`, `random`, or a file.
-        weights_hash: of the weights themselves; equal hashes mean equal networks.
-        weights_seed: of random weights.
-        source: the folder that `ids` were relative to, by path or URI; it may have moved since.
-        preprocessing: image size, `squash` or `crop`, interpolation, mean, std, precision, ….
-        augmentation: mirror images (`flip`) and the number of random variants (`augment`), and how
-            these may differ.
-        feature_shape: of one row's features, e.g. `(512, 7, 7)`.
-        classes: names, in the order of the labels.
-        counts: rows of each split.
-        shards: every file that belongs to the features, in order.
-        complete: whether all images are done.
-        manifest: fingerprint of the list of images.
-        request: everything that was asked for, by name; what a resumed job is compared with.
-        num_quarantined: images that could not be read; `quarantine.jsonl` says why.
-        format: version of this format.
-    """
-
-    backbone: str
-    weights: str
-    weights_hash: str
-    preprocessing: Mapping[str, Any]
-    augmentation: Mapping[str, Any] = field(default_factory=dict)
-    feature_shape: tuple[int, ...]
-    classes: tuple[str, ...]
-    counts: Mapping[str, int] = field(default_factory=dict)
-    shards: tuple[Shard, ...] = ()
-    complete: bool = False
-    manifest: str = ""
-    request: Mapping[str, Any] = field(default_factory=dict)
-    num_quarantined: int = 0
-    weights_seed: int = 0
-    source: str = ""
-    format: int = FORMAT
-
-    def write(self, storage: Storage) -> None:
-        """Writes `index.json`, whole."""
-        storage.write(INDEX, json.dumps(asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def read(cls, storage: Storage, *, complete: bool = True) -> ShardIndex:
-        """Reads `index.json`.
-
-        Args:
-            storage: the folder of features.
-            complete: refuse features of which some are still missing.
-
-        Raises:
-            UserError: there is none, it is damaged, of another format, or not complete.
-        """
-        try:
-            values = json.loads(storage.read(INDEX))
-            if values.get("format") != FORMAT:
-                raise UserError(
-                    f"{storage.uri}/{INDEX} has format {values.get('format')}, this version reads "
-                    f"{FORMAT}; make the features anew with `raysweep features`"
-                )
-            shards = tuple(Shard(**shard) for shard in values.pop("shards"))
-            for name in ("feature_shape", "classes"):
-                values[name] = tuple(values[name])
-            index = cls(**values, shards=shards)
-        except FileNotFoundError:
-            raise UserError(
-                f"{storage.uri} holds no features (it has no {INDEX}); "
-                "`raysweep features IMAGES OUT` makes them"
-            ) from None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{storage.uri}/{INDEX} is damaged ({error})") from None
-        if complete and not index.complete:
-            raise UserError(
-                f"the features in {storage.uri} are not complete; run the same "
-                "`raysweep features` command again to finish them"
-            )
-        return index
-
-    def of_split(self, split: str) -> list[Shard]:
-        """The shards of a split, in order; raises UserError if there is no such split."""
-        if split not in self.counts:
-            raise UserError(f"the features have no split '{split}'{nearest(split, self.counts)}")
-        return [shard for shard in self.shards if shard.split == split]
 
 
 @dataclass(frozen=True)
@@ -164,9 +56,9 @@ class Rows:
     Attributes:
         features: float16 [n, *feature_shape].
         labels: int32 [n]; -1 where a class is not known.
-        heights: int32 [n], pixels of the original image.
-        widths: int32 [n].
-        ids: n names of images.
+        heights: of the original image in pixels, int32 [n].
+        widths: of the original image in pixels, int32 [n].
+        ids: id of each row's image, [n].
         variants: int16 [n]; 0 the image itself, -1 its mirror image, k ≥ 1 a random variant.
     """
 
@@ -191,14 +83,14 @@ def write_shard(
     """Writes one shard whole: it is there with all its rows, or not there.
 
     Args:
-        storage: the folder.
-        name: the file's name in it.
-        rows: n rows, n may be 0 (the features' shape counts all the same).
-        split: of all rows.
+        storage: the folder of features.
+        name: the shard's file name.
+        rows: n rows; n may be 0, with features [0, *feature_shape].
+        split: the split of all rows.
         metadata: JSON values by name, for `read_metadata`.
 
     Raises:
-        ValueError: features that are not finite; float16 ends at 65504.
+        ValueError: a feature is not finite; float16 ends at 65504.
     """
     if not np.isfinite(rows.features).all():
         raise ValueError(f"{name}: features are not finite, or too large for float16")
@@ -216,7 +108,7 @@ def write_shard(
             "width": pa.array(rows.widths, pa.int32()),
             "features": pa.ExtensionArray.from_storage(tensor_type, values),
         }
-    ).replace_schema_metadata({key: json.dumps(each) for key, each in (metadata or {}).items()})
+    ).replace_schema_metadata({key: json.dumps(value) for key, value in (metadata or {}).items()})
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -232,27 +124,38 @@ def write_shard(
 
 
 def read_metadata(storage: Storage, name: str) -> tuple[int, dict[str, Any]]:
-    """The number of rows of a shard and the metadata it was written with; reads no features.
+    """Reads what a shard says about itself, without its rows.
+
+    Args:
+        storage: the folder of features.
+        name: the shard's file name.
+
+    Returns:
+        Its number of rows and the metadata that it was written with.
 
     Raises:
         FileNotFoundError: no such shard.
         UserError: the file is damaged.
     """
     with _opened(storage, name) as file:
-        found = file.schema_arrow.metadata or {}
-        own = {k.decode(): json.loads(v) for k, v in found.items() if not k.startswith(b"ARROW:")}
-        return file.metadata.num_rows, own
+        pairs = (file.schema_arrow.metadata or {}).items()
+        metadata = {k.decode(): json.loads(v) for k, v in pairs if not k.startswith(b"ARROW:")}
+        return file.metadata.num_rows, metadata
 
 
 def read_split(uri: str, split: str) -> Rows:
-    """Reads a whole split into one array: n · 2 bytes · the size of a row, and one row group.
+    """Reads a whole split into one array, with hardly any memory beside it.
 
     Args:
-        uri: the folder of features.
+        uri: the folder of features, by path or URI.
         split: e.g. `train`.
 
+    Returns:
+        All rows of the split: 2 bytes a feature.
+
     Raises:
-        UserError: no features there, not complete, no such split, or a damaged shard.
+        UserError: there are no features, they are not complete, there is no such split, or a shard
+            is damaged.
     """
     storage = Storage(uri)
     index = ShardIndex.read(storage)
@@ -266,7 +169,14 @@ def read_split(uri: str, split: str) -> Rows:
 
 
 def iter_shards(uri: str, split: str) -> Iterator[Rows]:
-    """Reads a split shard by shard, in order, one in memory at a time; shards with rows only.
+    """Reads a split shard by shard, in order, one in memory at a time.
+
+    Args:
+        uri: the folder of features, by path or URI.
+        split: e.g. `train`.
+
+    Yields:
+        The rows of each shard that has any.
 
     Raises:
         UserError: as `read_split`.
@@ -283,7 +193,13 @@ def iter_shards(uri: str, split: str) -> Iterator[Rows]:
 def read_shard(
     storage: Storage, shard: Shard, shape: tuple[int, ...], *, features: bool = True
 ) -> Rows:
-    """Reads one shard, with its features of `shape` or without any, [n, 0], which is fast.
+    """Reads one shard.
+
+    Args:
+        storage: the folder of features.
+        shard: which one.
+        shape: `feature_shape` of the index.
+        features: whether to read the features; without them, [n, 0], it is fast.
 
     Raises:
         UserError: the shard is damaged or missing.
@@ -294,9 +210,18 @@ def read_shard(
 
 
 def read_features(storage: Storage, shard: Shard, into: np.ndarray) -> None:
-    """Reads a shard's features alone, into float16 [n, *shape]; raises what `read_shard` does."""
-    nothing = np.empty(0, np.int32)
-    rows = Rows(into, nothing, nothing, nothing, [], np.empty(0, np.int16))
+    """Reads a shard's features alone.
+
+    Args:
+        storage: the folder of features.
+        shard: which one.
+        into: gets the features, float16 [n, *feature_shape].
+
+    Raises:
+        UserError: the shard is damaged or missing.
+    """
+    empty = np.empty(0, np.int32)
+    rows = Rows(into, empty, empty, empty, [], np.empty(0, np.int16))
     _read_into(rows, 0, storage, shard, others=False)
 
 
@@ -353,6 +278,6 @@ def _opened(storage: Storage, name: str) -> pq.ParquetFile:
 
 def _damaged(storage: Storage, name: str, why: str) -> UserError:
     return UserError(
-        f"{storage.uri}/{name} is damaged: {why}; delete the file, and the same "
-        "`raysweep features` command makes it anew"
+        f"{storage.uri}/{name} is damaged: {why}; delete the file and run the same "
+        "`raysweep features` command again"
     )

@@ -23,15 +23,18 @@ __all__ = ["Augmentation", "variant"]
 class Augmentation:
     """By how much a variant may differ; each draw is uniform between minus and plus the field.
 
-    The defaults are what the reference trains dogs v cats with.
+    The defaults are those with which the published results on dogs v cats were made.
 
     Attributes:
         rotation: degrees, 0 to 180.
         shift: share of the image's side, along each axis, 0 to 1.
-        zoom: share by which it is larger or smaller, 0 to below 1.
+        zoom: share by which it is larger or smaller, 0 to 0.9.
         shear: share of the height by which the top is moved against the bottom, 0 to 1.
         channel_shift: levels of 255 added to each of red, green and blue, 0 to 255.
         mirror: whether half of the variants are mirrored, left to right.
+
+    Raises:
+        UserError: a field is out of its range.
     """
 
     rotation: float = 10.0
@@ -50,8 +53,8 @@ class Augmentation:
                 raise UserError(f"--{option} {value:g} is out of range; use 0 to {high:g}")
 
     def is_identity(self) -> bool:
-        """Whether every variant would be the image itself."""
-        return not any(getattr(self, each.name) for each in fields(self))
+        """Returns whether every variant would be the image itself."""
+        return not any(getattr(self, field.name) for field in fields(self))
 
 
 def variant(
@@ -62,9 +65,9 @@ def variant(
     Args:
         pixels: uint8 [height, width, 3].
         augmentation: by how much it may differ.
-        seed: of all variants.
-        image_id: the image's id.
-        k: 1 for the first variant, and so on.
+        seed: seed of all variants.
+        image_id: the image's id; each image has its own random numbers.
+        k: number of the variant, from 1.
 
     Returns:
         uint8 [height, width, 3]; what lies outside the image is its reflection.
@@ -80,7 +83,7 @@ def variant(
 
 
 def _matrix(augmentation: Augmentation, draws: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Where each pixel of the result comes from: [2, 3], in pixels, around the middle."""
+    """The affine map [2, 3] from pixels of the result to pixels of the image, around its middle."""
     angle = math.radians(augmentation.rotation) * draws[0]
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     shear = np.array([[1.0, augmentation.shear * draws[3]], [0.0, 1.0]])

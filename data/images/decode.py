@@ -1,4 +1,4 @@
-"""One image from bytes to an array of the size that a network takes, or the reason why not.
+"""Decodes an image to an array of the size that a network takes, or says why it cannot.
 
 What can be shown as RGB is converted: palettes, grey, CMYK, 16 bits, transparency (on white), the
 first frame of an animation, EXIF orientation. Everything else raises `BadImage` with a reason that
@@ -72,8 +72,8 @@ def decode(blob: bytes, resize: Resize) -> tuple[np.ndarray, int, int]:
         resize: to which size, and how.
 
     Returns:
-        (uint8 [size, size, 3] RGB, height, width); the latter two as the image is looked at, in
-        pixels.
+        RGB as uint8 [size, size, 3], and height and width of the original image in pixels, the way
+        up that it is shown.
 
     Raises:
         BadImage: the file is empty, no image, truncated, damaged or too large.
@@ -109,7 +109,7 @@ def decode(blob: bytes, resize: Resize) -> tuple[np.ndarray, int, int]:
 
 
 def _shrink(image: Any, resize: Resize) -> None:
-    """Has a JPEG decoded at a half to an eighth of its size; refuses other images that are huge."""
+    """Decodes a JPEG at a half to an eighth of its size; refuses other images that are huge."""
     from PIL import Image
 
     width, height = image.size
@@ -139,7 +139,7 @@ def _to_rgb(image: Any) -> Image:
 
 
 def _eight_bits(image: Any) -> np.ndarray:
-    """Grey of 16 or 32 bits as uint8; what its largest number can mean decides the scale."""
+    """Grey of 16 or 32 bits as uint8; its largest value decides what white is: 1, 255 or 65535."""
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise BadImage("its pixels are not finite numbers")

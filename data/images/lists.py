@@ -1,4 +1,4 @@
-"""Lists of images: which there are, of which class and split; from folders or a CSV file."""
+"""Lists of images with their classes and splits, from a folder or a CSV file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from raysweep.core.errors import UserError
 from raysweep.core.fingerprints import fingerprint
 from raysweep.core.storage import Storage
+from raysweep.data.tables.encoding import decode_utf8
 
 __all__ = ["ALL", "ImageList", "image_names", "list_images", "path_of", "read_image"]
 
@@ -29,11 +30,12 @@ class ImageList:
 
     Attributes:
         root: the folder that paths are relative to, by path or URI.
-        ids: n paths; each image has its own.
-        labels: int32 [n], indices into `classes`; -1 where a class is not known.
-        splits: n names.
-        classes: sorted names.
-        fingerprint: of all that, and of the files' sizes where listing them told.
+        ids: path of each image, distinct, [n].
+        labels: class of each image, an index into `classes`, int32 [n]; -1 where it is not known.
+        splits: name of each image's split, [n].
+        classes: names of the classes, sorted.
+        fingerprint: 16 hex digits that change with any of that, and with the size of a file in a
+            folder.
     """
 
     root: str
@@ -52,8 +54,8 @@ def list_images(uri: str) -> ImageList:
 
     A folder is laid out as `split/class/image.jpg` (deeper folders count as their class's) or
     `class/image.jpg`, whose split is then called `all`. An image without a class folder has label
-    -1. Hidden files are left out; any other file in a class folder counts, and ends on the
-    quarantine list if it is no image.
+    -1. Hidden files are left out; any other file in a class folder is listed, even one that turns
+    out to be no image.
 
     A CSV file has a header with `path`, and optionally `label` and `split`. Paths are relative to
     the file's folder, or whole paths or addresses.
@@ -63,8 +65,12 @@ def list_images(uri: str) -> ImageList:
     Args:
         uri: a folder or a file ending in `.csv`, on this machine or e.g. `s3://bucket/folder`.
 
+    Returns:
+        The images in their shuffled order.
+
     Raises:
-        UserError: nothing there, no images, or a wrong row, which is named.
+        UserError: there is no such folder or file, it holds no images, or a row is wrong (the
+            message has its line).
     """
     rows = _from_csv(uri) if uri.lower().endswith(".csv") else _from_folder(uri)
     if not rows.entries:
@@ -100,7 +106,7 @@ class _Entries:
 
 
 def image_names(names: Iterable[str]) -> list[str]:
-    """Those relative paths, sorted, that end as images do; without hidden files and folders."""
+    """Returns those relative paths that end as images do, sorted; no hidden files and folders."""
     return sorted(
         name
         for name in names
@@ -114,17 +120,17 @@ def _is_hidden(name: str) -> bool:
 
 def _from_folder(uri: str) -> _Entries:
     storage = Storage(uri)
-    found = {name: size for name, size in storage.files() if not _is_hidden(name)}
-    if not found and storage.local is not None and not storage.local.is_dir():
-        raise UserError(f"no such folder of images: {storage.uri}")
-    images = set(image_names(found))
+    sizes = {name: size for name, size in storage.files() if not _is_hidden(name)}
+    if not sizes and storage.local is not None and not storage.local.is_dir():
+        raise UserError(f"no such folder of images: {storage.uri}; check the path")
+    images = set(image_names(sizes))
     with_splits = any(name.count("/") >= 2 for name in images)
     entries = []
-    for name, size in found.items():
+    for name, size in sizes.items():
         parts = name.split("/")
         split = parts[0] if with_splits and len(parts) > 1 else ALL
         label = parts[with_splits] if len(parts) > 1 + with_splits else ""
-        # Beside the class folders lie notes and lists; in them, everything is meant as an image.
+        # Files beside the class folders may be notes; all files in them are meant as images.
         if label or name in images:
             entries.append(_Entry(name, label, _checked_split(split, name), size))
     return _Entries(storage.uri, entries)
@@ -134,11 +140,9 @@ def _from_csv(uri: str) -> _Entries:
     folder, _, name = uri.rpartition("/")
     storage = Storage(folder or ("/" if uri.startswith("/") else "."))
     try:
-        text = storage.read(name).decode("utf-8-sig")
+        text = decode_utf8(storage.read(name), uri)
     except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"no such file: {uri}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{uri} is not UTF-8 ({error}); save it as CSV in UTF-8") from None
+        raise UserError(f"no such file: {uri}; name a CSV file or a folder of images") from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
     header = [column.strip().lower() for column in reader.fieldnames or []]
     if "path" not in header:
@@ -163,7 +167,7 @@ def _from_csv(uri: str) -> _Entries:
 
 
 def _checked_split(split: str, where: str) -> str:
-    """Splits are parts of file names."""
+    """The split, which becomes part of file names; raises UserError where it cannot."""
     if not re.fullmatch(r"\w[\w.-]*", split):
         raise UserError(
             f"{where}: a split cannot be called {split!r}; use letters, digits, '-' and '_'"
@@ -172,10 +176,10 @@ def _checked_split(split: str, where: str) -> str:
 
 
 def read_image(storage: Storage, path: str) -> bytes:
-    """The contents of a listed image.
+    """Returns the contents of a listed image.
 
     Args:
-        storage: of the list's root.
+        storage: the list's root.
         path: the image's id.
 
     Raises:
@@ -188,5 +192,5 @@ def read_image(storage: Storage, path: str) -> bytes:
 
 
 def path_of(root: str, path: str) -> str:
-    """The whole path or URI of a listed image; for arguments see `ImageList`."""
+    """Returns the whole path or URI of a listed image, given the list's root and the image's id."""
     return path if path.startswith("/") or _ADDRESS.match(path) else f"{root}/{path}"

@@ -24,10 +24,10 @@ def resolve_duplicates(
         rows: The ratings, in the file's order.
         policy: `error` refuses duplicates; `first` and `last` keep that row of the file; `mean`
             keeps the last row with the mean of the ratings.
-        describe: Says where the first and the second given row are and what they hold.
+        describe: Returns, for messages, where two given rows are and what they hold.
 
     Returns:
-        `rows` itself where nothing is there twice, else the kept rows in the file's order.
+        `rows` itself where no pair is there twice, else the kept rows in the file's order.
 
     Raises:
         UserError: The policy is unknown, or is `error` and a pair is there twice.
@@ -57,7 +57,7 @@ def resolve_duplicates(
 def _keep_one(
     rows: Interactions, order: np.ndarray, starts: np.ndarray, policy: str
 ) -> Interactions:
-    """Keeps the first or the last row of each group; `starts` are the groups' places in `order`."""
+    """Keeps the first or the last row of each group; `starts` are where groups begin in `order`."""
     ends = np.append(starts[1:], len(order))
     kept = order[starts] if policy == "first" else order[ends - 1]
     if policy == "mean":

@@ -44,12 +44,17 @@ def load(
         columns: Names of the columns of a file of your own, by role: `user`, `item`, `rating`,
             and optionally `timestamp` (seconds since 1970) and `title`. Default: the usual names.
         scale: Lowest and highest rating allowed; default 1 to 5 or 0.5 to 5 for MovieLens, else
-            what occurs.
-        duplicates: What to do where a user rated an item twice: `error`, `first`, `last` or `mean`.
+            the lowest and the highest that occur.
+        duplicates: What to do where a user rated an item twice: `error`, `first`, `last` or `mean`;
+            see `duplicates.resolve_duplicates`.
+
+    Returns:
+        All ratings, with what is known about users and items.
 
     Raises:
         UserError: The file is missing, empty, in another encoding or layout; a rating is missing,
-            not finite, outside the scale or a duplicate; or there are fewer than 2 users or items.
+            not finite, outside the scale or a duplicate; there are fewer than 2 users or items; or
+            an argument is out of range.
     """
     path = Path(path).expanduser()
     if duplicates not in POLICIES:
@@ -94,7 +99,7 @@ def _assemble(
     item_ids, item = _sorted_ids(contents.item_ids, contents.item)
     for role, ids in (("users", user_ids), ("items", item_ids)):
         if len(ids) < 2:
-            raise UserError(f"{path} has fewer than 2 {role}: there is nothing to learn from it")
+            raise UserError(f"{path} has fewer than 2 {role}; give ratings of more of them")
     if scale is None:
         scale = (float(contents.rating.min()), float(contents.rating.max()))
 
@@ -108,7 +113,7 @@ def _assemble(
     rows = resolve_duplicates(rows, duplicates, describe)
     table = layout.items() if layout.items else {}
     table = table or {key: Item(t, title_year(t)) for key, t in contents.titles.items()}
-    items = [table.get(each) for each in item_ids.tolist()]
+    items = [table.get(raw) for raw in item_ids.tolist()]
     users = layout.users() if layout.users else {}
     return Ratings(
         name=name,
@@ -117,7 +122,7 @@ def _assemble(
         item_ids=item_ids,
         titles=_titles(items, item_ids) if table else None,
         genres=_genres(items),
-        user_features=user_features([users.get(each) for each in user_ids.tolist()]),
+        user_features=user_features([users.get(raw) for raw in user_ids.tolist()]),
         item_features=item_features(items),
         scale=scale,
     )
@@ -125,7 +130,7 @@ def _assemble(
 
 def _sorted_ids(ids: Sequence[str], codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sorts ids by number if all are whole numbers, else as text, and renumbers the codes."""
-    numeric = all(re.fullmatch(r"-?\d{1,18}", each, re.ASCII) for each in ids)
+    numeric = all(re.fullmatch(r"-?\d{1,18}", raw, re.ASCII) for raw in ids)
     order = sorted(range(len(ids)), key=lambda k: (int(ids[k]) if numeric else 0, ids[k]))
     rank = np.empty(len(ids), np.int32)
     rank[order] = np.arange(len(ids), dtype=np.int32)

@@ -20,7 +20,7 @@ from raysweep.data.ratings.side_tables import (
     read_wheel_items,
     read_wheel_users,
 )
-from raysweep.data.tables.errors import check_encoding
+from raysweep.data.tables.encoding import decode_utf8
 from raysweep.data.tables.streams import AnyPath, RatingsTable, seekable
 
 __all__ = ["Layout", "detect"]
@@ -54,15 +54,19 @@ class Layout:
 
 
 def detect(path: AnyPath, columns: Mapping[str, str] | None) -> Layout:
-    """Finds out which layout a file, a folder or a zip file's contents have.
+    """Recognises the layout of a file, a folder or a zip file's contents.
 
     Args:
         path: A folder in an official layout, or with one subfolder that is, or with a single
             table; or a table's file.
         columns: Names of columns by role, for a table of your own; default the usual names.
 
+    Returns:
+        The layout; the ratings themselves are not read.
+
     Raises:
-        UserError: Nothing known is there, a column is missing, or `columns` has an unknown key.
+        UserError: There is no known layout and not exactly one table, a column is missing, or
+            `columns` has an unknown key.
     """
     if unknown := set(columns or ()) - set(_USUAL_NAMES):
         key = min(unknown)
@@ -70,12 +74,12 @@ def detect(path: AnyPath, columns: Mapping[str, str] | None) -> Layout:
     if isinstance(path, Path) and path.is_file():
         official = _official(path.parent, [path.name]) if not columns else None
         return official or Layout(table=_own_table(path, columns or {}))
-    below = sorted((each for each in path.iterdir() if each.is_dir()), key=lambda p: p.name)
+    below = sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: p.name)
     for folder in (path, *below):
-        names = sorted(each.name for each in folder.iterdir() if each.is_file())
+        names = sorted(file.name for file in folder.iterdir() if file.is_file())
         if not columns and (official := _official(folder, names)):
             return official
-    tables = [each for each in path.iterdir() if each.is_file() and _is_table(each.name)]
+    tables = [file for file in path.iterdir() if file.is_file() and _is_table(file.name)]
     if len(tables) == 1:
         return Layout(table=_own_table(tables[0], columns or {}))
     raise UserError(
@@ -89,7 +93,7 @@ def _is_table(name: str) -> bool:
 
 
 def _official(folder: AnyPath, names: Iterable[str]) -> Layout | None:
-    """Returns the layout that one of a folder's files gives away."""
+    """The official layout that a folder's file names belong to, or None."""
     for name in names:
         if name == "u.data":
             return _ml_100k(folder)
@@ -169,16 +173,16 @@ def _own_table(path: AnyPath, columns: Mapping[str, str]) -> RatingsTable:
 
 
 def _roles(where: str, names: tuple[str, ...], columns: Mapping[str, str]) -> dict[str, str]:
-    """Says which column has which role; a name can be given without the wheel's `:type`."""
+    """Column by role; a name can be given without the wheel's `:type`."""
     by_name = {name.partition(":")[0]: name for name in names} | {name: name for name in names}
     if len(set(names)) < len(names):
         raise UserError(f"{where}: two columns have the same name; rename one")
     roles = {}
     for role, usual in _USUAL_NAMES.items():
         wanted = (columns[role],) if role in columns else usual
-        found = next((by_name[name] for name in wanted if name in by_name), None)
-        if found is not None:
-            roles[role] = found
+        column = next((by_name[name] for name in wanted if name in by_name), None)
+        if column is not None:
+            roles[role] = column
         elif role in columns or role in ("user", "item", "rating"):
             raise UserError(
                 f"{where}: no column '{wanted[0]}' for the {role}"
@@ -191,11 +195,7 @@ def _header(path: AnyPath) -> tuple[str, int]:
     """Returns the first line that is not blank, and how many lines end with it."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            try:
-                text = line.decode("utf-8-sig").strip("\r\n")
-            except UnicodeDecodeError:
-                check_encoding(path)
-                raise
+            text = decode_utf8(line, str(path), number).strip("\r\n")
             if text.strip():
                 return text, number
     raise UserError(f"{path} is empty; give a file with a header and one rating a line")
@@ -209,4 +209,4 @@ def _parquet_names(path: AnyPath) -> tuple[str, ...]:
         with path.open("rb") as file:
             return tuple(parquet.read_schema(seekable(file)).names)
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is no Parquet file: {error}") from error
+        raise UserError(f"{path} is no Parquet file: {error}; write it again") from error

@@ -1,7 +1,7 @@
 """Reads a table of ratings (CSV, TSV, Parquet) in a stream, with bounded memory.
 
 Only one block of text is in memory at a time; ids become int32 indices as they are read. The fast
-path is vectorised; when it meets a bad value, a slow second pass finds the line to name.
+path is vectorised; where it meets a bad value, a second, slow pass looks for the line to name.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class TableContents:
     """The columns of a table; users and items are numbered as they first appear.
 
     Attributes:
-        user: int32 [n].
-        item: int32 [n].
+        user: Index of the user in `user_ids`, int32 [n].
+        item: Index of the item in `item_ids`, int32 [n].
         rating: float32 [n], finite.
-        timestamp: int64 seconds [n], or None.
-        user_ids: Raw ids, by index.
-        item_ids: Raw ids, by index.
-        titles: Raw item id to the first title seen with it; empty without a title column.
+        timestamp: Seconds since 1970, int64 [n], or None.
+        user_ids: Raw ids of the users.
+        item_ids: Raw ids of the items.
+        titles: Raw item id to the first title that stands beside it; empty without a title column.
     """
 
     user: np.ndarray
@@ -47,6 +47,9 @@ def read_table(table: RatingsTable, scale: tuple[float, float] | None) -> TableC
     Args:
         table: What to read.
         scale: Lowest and highest rating allowed, or None for any finite one.
+
+    Returns:
+        The columns, in the file's order.
 
     Raises:
         UserError: A value is missing, no number, not finite or outside the scale; a line has too
@@ -121,14 +124,15 @@ def _column(
 
 
 def _first_titles(titles: dict[int, str], items: np.ndarray, column: Any) -> None:
-    found, rows = np.unique(items, return_index=True)
-    new = [k for k, code in enumerate(found.tolist()) if code not in titles]
+    """Adds the titles of items that come up for the first time."""
+    distinct, rows = np.unique(items, return_index=True)
+    new = [k for k, code in enumerate(distinct.tolist()) if code not in titles]
     texts = column.dictionary_decode().take(rows[new]).to_pylist()
-    titles.update({int(found[k]): text for k, text in zip(new, texts, strict=True) if text})
+    titles.update({int(distinct[k]): text for k, text in zip(new, texts, strict=True) if text})
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    """Concatenates and lets go of the parts, so that only one column is ever there twice."""
+    """Concatenates the parts and frees them, so that only one column is in memory twice."""
     whole = np.concatenate(parts)
     parts.clear()
     return whole

@@ -61,10 +61,10 @@ class Ratings:
         item_ids: Raw id of each item, str [num_items], sorted likewise.
         titles: Title of each item, str [num_items], e.g. `Toy Story (1995)`; the raw id where an
             item has none; None where the dataset has no titles.
-        genres: Genres of each item, or None where the dataset has none.
-        user_features: Age, gender and occupation, or None.
-        item_features: Genres and year, or None.
-        scale: Lowest and highest rating allowed.
+        genres: Genres of each item, [num_items], or None where the dataset has none.
+        user_features: Age, gender and occupation, a row a user; None where none is known.
+        item_features: Genres and year, a row an item; None where none is known.
+        scale: Lowest and highest rating allowed, the lower one first.
     """
 
     name: str
@@ -91,12 +91,18 @@ class Ratings:
         """Returns 16 hex digits that change with any content but the name."""
         digest = hashlib.blake2b(digest_size=8)
         rows = self.interactions
-        tables = [each.values for each in (self.user_features, self.item_features) if each]
-        for array in (rows.user, rows.item, rows.rating, rows.timestamp, *tables):
+        features = [f for f in (self.user_features, self.item_features) if f]
+        for array in (
+            rows.user,
+            rows.item,
+            rows.rating,
+            rows.timestamp,
+            *(f.values for f in features),
+        ):
             _add(digest, array)
         for texts in (self.user_ids, self.item_ids, self.titles):
             _add(digest, None if texts is None else np.ascontiguousarray(texts))
-        names = [each.names for each in (self.user_features, self.item_features) if each]
+        names = [f.names for f in features]
         digest.update(repr((self.genres, names, self.scale)).encode())
         return digest.hexdigest()
 
@@ -112,7 +118,13 @@ def _add(digest: hashlib.blake2b, array: np.ndarray | None) -> None:
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint sets that together hold every rating."""
+    """Three disjoint sets that together hold every rating.
+
+    Attributes:
+        train: Training set.
+        validation: Validation set.
+        test: Test set.
+    """
 
     train: Interactions
     validation: Interactions

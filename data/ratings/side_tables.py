@@ -1,4 +1,4 @@
-"""What is known about users and items: reads their tables and makes features of them."""
+"""Tables of users and items: reads them and makes features of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from raysweep.core.errors import UserError
 from raysweep.data.ratings.ratings import Features
-from raysweep.data.tables.errors import check_encoding
+from raysweep.data.tables.encoding import check_encoding
 from raysweep.data.tables.streams import AnyPath
 
 __all__ = [
@@ -62,7 +62,13 @@ _ML_1M_OCCUPATIONS = (
 
 @dataclass(frozen=True)
 class Item:
-    """One item: its title with the year, if known, in brackets; its year; its genres."""
+    """One item.
+
+    Attributes:
+        title: With the year, if known, in brackets at its end.
+        year: When it came out, or None.
+        genres: Names of its genres; empty where none is known.
+    """
 
     title: str
     year: int | None = None
@@ -71,7 +77,13 @@ class Item:
 
 @dataclass(frozen=True)
 class User:
-    """One user: age in years, gender and occupation; None or empty where not known."""
+    """One user.
+
+    Attributes:
+        age: In years, or None.
+        gender: As in the file, e.g. `F`; empty where it is not known.
+        occupation: Name of the occupation; empty where it is not known.
+    """
 
     age: float | None = None
     gender: str = ""
@@ -102,8 +114,8 @@ def read_ml_1m_users(path: AnyPath) -> dict[str, User]:
     """Reads `users.dat`: id::gender::age::number of the occupation::zip code."""
     users = {}
     for line, (user, gender, age, occupation, _) in _rows(path, "::", 5):
-        known = occupation.isdigit() and int(occupation) < len(_ML_1M_OCCUPATIONS)
-        name = _ML_1M_OCCUPATIONS[int(occupation)] if known else occupation
+        numbered = occupation.isdigit() and int(occupation) < len(_ML_1M_OCCUPATIONS)
+        name = _ML_1M_OCCUPATIONS[int(occupation)] if numbered else occupation
         users[user] = User(_age(path, line, age), gender, name)
     return users
 
@@ -139,25 +151,39 @@ def read_wheel_users(path: AnyPath) -> dict[str, User]:
 
 
 def title_year(title: str) -> int | None:
-    """Returns the year in brackets at a title's end, e.g. 1995 for `Toy Story (1995)`."""
-    found = re.search(r"\((\d{4})\)\s*$", title)
-    return int(found[1]) if found else None
+    """Returns the year in brackets at a title's end: 1995 for `Toy Story (1995)`; else None."""
+    match = re.search(r"\((\d{4})\)\s*$", title)
+    return int(match[1]) if match else None
 
 
 def item_features(items: Sequence[Item | None]) -> Features | None:
-    """Makes features of genres (0 or 1) and year (standardised); None where neither is known."""
-    known = [item or Item("") for item in items]
-    genres = sorted({genre for item in known for genre in item.genres})
-    columns = [(f"genre={g}", [float(g in item.genres) for item in known]) for g in genres]
-    return _features(columns, "year", [item.year for item in known])
+    """Makes features of genres (0 or 1) and of the year (standardised).
+
+    Args:
+        items: One for each row, in order; None for an item without an entry.
+
+    Returns:
+        Features, one row an item, or None where neither a genre nor a year is known.
+    """
+    filled = [item or Item("") for item in items]
+    genres = sorted({genre for item in filled for genre in item.genres})
+    columns = [(f"genre={g}", [float(g in item.genres) for item in filled]) for g in genres]
+    return _features(columns, "year", [item.year for item in filled])
 
 
 def user_features(users: Sequence[User | None]) -> Features | None:
-    """Makes features of gender and occupation (0 or 1) and age (standardised); None if unknown."""
-    known = [user or User() for user in users]
-    columns = _one_hot("gender", [user.gender for user in known])
-    columns += _one_hot("occupation", [user.occupation for user in known])
-    return _features(columns, "age", [user.age for user in known])
+    """Makes features of gender and occupation (0 or 1) and of the age (standardised).
+
+    Args:
+        users: One for each row, in order; None for a user without an entry.
+
+    Returns:
+        Features, one row a user, or None where nothing is known.
+    """
+    filled = [user or User() for user in users]
+    columns = _one_hot("gender", [user.gender for user in filled])
+    columns += _one_hot("occupation", [user.occupation for user in filled])
+    return _features(columns, "age", [user.age for user in filled])
 
 
 def _one_hot(name: str, values: Sequence[str]) -> list[tuple[str, list[float]]]:
@@ -170,14 +196,14 @@ def _one_hot(name: str, values: Sequence[str]) -> list[tuple[str, list[float]]]:
 def _features(
     columns: list[tuple[str, list[float]]], name: str, numbers: Sequence[float | None]
 ) -> Features | None:
-    values = np.array([np.nan if each is None else each for each in numbers], np.float64)
+    values = np.array([np.nan if x is None else x for x in numbers], np.float64)
     if not np.isnan(values).all():
         spread = np.nanstd(values) or 1.0
         columns = [*columns, (name, np.nan_to_num((values - np.nanmean(values)) / spread).tolist())]
     if not columns:
         return None
     table = np.array([column for _, column in columns], np.float32).T
-    return Features(tuple(each for each, _ in columns), np.ascontiguousarray(table))
+    return Features(tuple(column for column, _ in columns), np.ascontiguousarray(table))
 
 
 def _item(title: str, genres: Sequence[str]) -> Item:
@@ -189,7 +215,9 @@ def _age(path: AnyPath, line: int, text: str) -> float | None:
     try:
         return float(text) if text else None
     except ValueError:
-        raise UserError(f"{path}, line {line}, column 'age': '{text}' is not a number") from None
+        raise UserError(
+            f"{path}, line {line}, column 'age': '{text}' is not a number; correct it"
+        ) from None
 
 
 def _first(row: dict[str, str], *names: str) -> str:

@@ -32,8 +32,8 @@ def split(
         The three sets, each in the file's order (by time: ordered by time).
 
     Raises:
-        UserError: An argument is out of range, time is asked for without timestamps, or there are
-            too few ratings to give each set one.
+        UserError: An argument is out of range, `by` is `time` and there are no timestamps, or there
+            are too few ratings to give each set one.
     """
     sizes = _sizes(len(ratings.interactions), fractions)
     if by == "random":

@@ -22,7 +22,7 @@ _Member = tuple[str, Callable[[], "IO[bytes] | None"]]
 
 
 def is_archive(path: Path) -> bool:
-    """Says whether the file's name is that of an archive which `unpack` reads."""
+    """Returns whether a file's name ends like that of an archive which `unpack` reads."""
     return path.name.endswith(SUFFIXES)
 
 
@@ -62,7 +62,7 @@ def unpack(archive: Path, folder: Path, *, only: str = "") -> Path:
 def _write_members(archive: Path, folder: Path, only: str) -> None:
     prefix = f"{only}/" if only else ""
     members = _zip_members if archive.name.endswith((".zip", ".whl")) else _tar_members
-    found = False
+    is_empty = True
     for name, opened in members(archive):
         if not name.startswith(prefix) or name.startswith("__MACOSX/"):
             continue
@@ -72,8 +72,8 @@ def _write_members(archive: Path, folder: Path, only: str) -> None:
         assert source is not None
         with source, target.open("wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
-        found = True
-    if not found:
+        is_empty = False
+    if is_empty:
         raise UserError(
             f"{archive} holds no file{f' in {only}/' if only else ''}; download it again"
         )

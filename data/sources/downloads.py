@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,19 +15,31 @@ from raysweep.data.sources.catalogue import Url, Wheel
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["CONNECT_SECONDS", "READ_SECONDS", "DownloadError", "download", "download_wheel"]
+__all__ = [
+    "CONNECT_SECONDS",
+    "READ_SECONDS",
+    "DownloadError",
+    "download",
+    "download_wheel",
+    "is_offline",
+]
 
 CONNECT_SECONDS = 5.0
-"""An address that does not answer within this time is given up: the next source is tried."""
+"""Seconds to wait for an address to answer before the next source is tried."""
 READ_SECONDS = 30.0
-"""A transfer that stands still for this long is given up; what arrived is kept for resuming."""
+"""Seconds without a byte after which a transfer is given up; what arrived is kept for resuming."""
 _PIP_SECONDS = 1800
 _ATTEMPTS = 3
 _CHUNK = 1 << 14  # small: what a broken transfer loses is at most one of these
 
 
 class DownloadError(Exception):
-    """Why one source failed, in words that fit behind the name of the source."""
+    """One source failed; the message says why and is shown behind the name of the source."""
+
+
+def is_offline() -> bool:
+    """Returns whether nothing may be downloaded: `RAYSWEEP_OFFLINE` is set to anything but 0."""
+    return os.environ.get("RAYSWEEP_OFFLINE", "0") not in ("", "0")
 
 
 def download(url: Url, target: Path, *, progress: bool = True) -> None:
@@ -138,18 +151,21 @@ def _root_cause(error: BaseException) -> str:
         error = inner
 
 
-def _check_hash(path: Path, known: str | None) -> None:
-    """Deletes the file and raises DownloadError unless it has the known hash (None: any)."""
+def _check_hash(path: Path, expected: str | None) -> None:
+    """Deletes the file and raises DownloadError unless it has the expected hash (None: any)."""
     import pooch
 
-    algorithm, _, digest = (known or "").partition(":")
-    if known and (found := pooch.file_hash(str(path), alg=algorithm)) != digest:
+    if expected is None:
+        return
+    algorithm, _, digest = expected.partition(":")
+    if (actual := pooch.file_hash(str(path), alg=algorithm)) != digest:
         path.unlink()
-        raise DownloadError(f"wrong {algorithm}: expected {digest}, got {found}; it was deleted")
+        raise DownloadError(f"wrong {algorithm}: expected {digest}, got {actual}; it was deleted")
 
 
 @contextmanager
 def _bar(part: Path, start: int, total: int | None, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar in bytes; yields a function to call with how many more have arrived."""
     from rich import progress as rich_progress
     from rich.console import Console
 
@@ -193,11 +209,11 @@ def download_wheel(wheel: Wheel, folder: Path, *, progress: bool = True) -> Path
             done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise DownloadError(f"pip took longer than {_PIP_SECONDS} s") from error
-    found = sorted(folder.glob("*.whl"))
-    if done.returncode or not found:
+    files = sorted(folder.glob("*.whl"))
+    if done.returncode or not files:
         raise DownloadError(f"pip download failed: {_last_error(done.stderr)}")
-    _check_hash(found[0], f"sha256:{wheel.sha256}")
-    return found[0]
+    _check_hash(files[0], f"sha256:{wheel.sha256}")
+    return files[0]
 
 
 def _last_error(text: str) -> str:

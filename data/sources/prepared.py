@@ -1,4 +1,4 @@
-"""Keeps what takes long to compute in the cache: computed once, never half-written."""
+"""Keeps in the cache what takes long to compute: computed once, never half-written."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ _DAMAGED = (OSError, ValueError, KeyError, EOFError)
 
 
 def prepared(name: str, key: object, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
-    """Loads something from the cache, building it first where it is not there.
+    """Loads a value from the cache, after building it where it is not there.
 
     `build` writes into a temporary folder, which is then renamed. Two processes that want the same
-    thing at once build it once. What is damaged in the cache is built anew.
+    value at once build it once. What is damaged in the cache is built again.
 
     Args:
-        name: What it is, as the start of the folder's name, e.g. `imdb`.
-        key: Everything that it depends on, with a repr that says so: source, settings, version.
+        name: The start of the folder's name in the cache, e.g. `imdb`.
+        key: Everything that the value depends on (source, settings, version), with a repr that
+            differs where any of it does.
         build: Fills an empty folder.
         load: Reads such a folder; raises OSError, ValueError, KeyError or EOFError for a
             damaged one.
@@ -74,7 +75,13 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
 
 
 def file_state(path: str | os.PathLike[str]) -> tuple[str, int, int]:
-    """Returns path, size and time of change (ns): they differ where a file's contents do."""
+    """Returns a file's path, size in bytes and time of its last change in ns.
+
+    They differ where the contents do, so that a key of `prepared` can hold them instead.
+
+    Raises:
+        OSError: There is no such file, or it cannot be looked at.
+    """
     path = Path(path)
     state = path.stat()
     return str(path.resolve()), state.st_size, state.st_mtime_ns

@@ -1,1 +1,1 @@
-"""Reading any table of rows: streams, the line of an error, stratified splits."""
+"""Tables of rows, of any family: encodings, streams, the line of an error, stratified splits."""

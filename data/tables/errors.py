@@ -1,4 +1,4 @@
-"""Finds the line of a table of ratings that the fast reader stumbled over."""
+"""Which line of a table of ratings the fast reader could not read, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 from typing import NoReturn
 
 from raysweep.core.errors import UserError
+from raysweep.data.tables.encoding import check_encoding
 from raysweep.data.tables.streams import AnyPath, RatingsTable
 
-__all__ = ["check_encoding", "diagnose", "empty_table"]
+__all__ = ["diagnose", "empty_table"]
 
 
 def empty_table(path: AnyPath) -> UserError:
@@ -18,18 +19,27 @@ def empty_table(path: AnyPath) -> UserError:
 
 
 def diagnose(table: RatingsTable, error: Exception) -> NoReturn:
-    """Finds the line that the fast reader stumbled over."""
+    """Raises a UserError that names the line which the fast reader could not read.
+
+    Args:
+        table: What was read; it is read again, slowly.
+        error: What the fast reader raised.
+
+    Raises:
+        UserError: Always.
+    """
     if not table.delimiter:
         raise UserError(
-            f"{table.path}: not readable as Parquet with numbers as ratings and timestamps: {error}"
+            f"{table.path}: not readable as Parquet with numbers as ratings and timestamps: "
+            f"{error}; correct the file"
         ) from error
     check_encoding(table.path)
     positions = {role: table.names.index(name) for role, name in table.columns.items()}
     number = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
-    empty = True
+    is_empty = True
     try:
         for line, fields in table.lines():
-            empty = False
+            is_empty = False
             where = f"{table.path}, line {line}"
             if len(fields) != len(table.names):
                 raise UserError(
@@ -46,20 +56,6 @@ def diagnose(table: RatingsTable, error: Exception) -> NoReturn:
                     ) from error
     except csv.Error as bad:
         raise UserError(f"{table.path}: {bad}; correct that line") from error
-    if empty:
+    if is_empty:
         raise empty_table(table.path) from error
     raise UserError(f"{table.path}: {error}; correct the file") from error
-
-
-def check_encoding(path: AnyPath) -> None:
-    """Raises UserError with the line of the first byte that is not UTF-8."""
-    number, line = 0, b""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):  # noqa: B007
-                line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}, line {number}: not UTF-8 text (byte {line[error.start]:#04x} at position "
-            f"{error.start + 1}); save the file as UTF-8"
-        ) from error

@@ -19,14 +19,14 @@ def stratified_split(
 
     Each class is divided by the fractions, what rounding leaves going to the largest remainders.
     A class with at least as many rows as there are sets has a row in each of them; a smaller one
-    has one in the first sets, so that no set asks for a class that was never trained on.
+    has one in the first sets, so that no set has a class that was never trained on.
 
     Args:
         labels: Class of each row, int [n].
         fractions: Share of each set, each above 0, sum 1; the first set is for training.
         seed: Seed of the split, 0 or more.
-        block: So many neighbours of a class stay together (but for those at a cut), where what
-            stands side by side is related.
+        block: So many neighbouring rows of a class stay together, but for those at a cut; for data
+            whose neighbours are related.
 
     Returns:
         For each fraction the rows of that set, int64, ascending. Together they are all rows.
@@ -45,10 +45,10 @@ def stratified_split(
         for part, chosen in zip(parts, np.split(rows, ends), strict=True):
             part.append(chosen)
     sets = [np.sort(np.concatenate(part)) if part else np.zeros(0, np.int64) for part in parts]
-    if not all(len(each) for each in sets):
+    if not all(map(len, sets)):
         raise UserError(
             f"{len(labels)} rows are too few to split by {tuple(fractions)}: the sets would get "
-            f"{', '.join(str(len(each)) for each in sets)}; use more rows or other fractions"
+            f"{', '.join(str(len(rows)) for rows in sets)}; use more rows or other fractions"
         )
     return sets
 
@@ -62,7 +62,7 @@ def _shuffled(rows: np.ndarray, block: int, generator: np.random.Generator) -> n
 
 def check_fractions(fractions: Sequence[float]) -> None:
     """Raises UserError unless all fractions are above 0 and their sum is 1."""
-    if not all(0 < each < math.inf for each in fractions) or abs(sum(fractions) - 1) > 1e-6:
+    if not all(0 < fraction < math.inf for fraction in fractions) or abs(sum(fractions) - 1) > 1e-6:
         raise UserError(
             f"fractions: {tuple(fractions)} must be numbers above 0 whose sum is 1, "
             "e.g. (0.8, 0.1, 0.1)"
@@ -72,7 +72,7 @@ def check_fractions(fractions: Sequence[float]) -> None:
 def _sizes(rows: int, fractions: Sequence[float]) -> list[int]:
     """Divides a class: the largest remainders, then one row for every set that can have one."""
     exact = [rows * fraction for fraction in fractions]
-    sizes = [int(each + 1e-9) for each in exact]
+    sizes = [int(size + 1e-9) for size in exact]
     by_remainder = sorted(range(len(sizes)), key=lambda k: (sizes[k] - exact[k], k))
     for k in by_remainder[: rows - sum(sizes)]:
         sizes[k] += 1

@@ -21,7 +21,7 @@ _BATCH_ROWS = 1 << 19
 
 @dataclass(frozen=True, kw_only=True)
 class RatingsTable:
-    """Where the ratings are and how they are written.
+    """A file of ratings and its layout.
 
     Attributes:
         path: The file.
@@ -41,7 +41,7 @@ class RatingsTable:
     quoted: bool = False
 
     def where(self, row: int) -> str:
-        """Says in which line a row is (0 is the first rating); reads the file for it."""
+        """Returns the file and the line of a row, from 0, for messages; reads the file for it."""
         if not self.delimiter:
             return f"{self.path}, row {row + 1}"
         for number, (line, _) in enumerate(self.lines()):
@@ -68,7 +68,14 @@ class RatingsTable:
 
 
 def csv_batches(table: RatingsTable) -> Iterator[dict[str, Any]]:
-    """Yields Arrow columns by role: ids and titles dictionary-encoded, numbers as float64."""
+    """Reads a text table, one block after another.
+
+    Yields:
+        Arrow columns by role: ids and titles dictionary-encoded, numbers as float64.
+
+    Raises:
+        pyarrow.ArrowInvalid: A line has another number of fields, or a value is no number.
+    """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -101,7 +108,15 @@ def csv_batches(table: RatingsTable) -> Iterator[dict[str, Any]]:
 
 
 def parquet_batches(table: RatingsTable) -> Iterator[dict[str, Any]]:
-    """Yields the same as `csv_batches`; Parquet's own timestamps become seconds since 1970."""
+    """Reads a Parquet table, one batch of rows after another.
+
+    Yields:
+        The same as `csv_batches`; Parquet's own timestamps become seconds since 1970.
+
+    Raises:
+        pyarrow.ArrowInvalid: The file is damaged, or a value is no number.
+        pyarrow.ArrowNotImplementedError: A column has a type that is no number.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 

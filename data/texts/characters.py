@@ -117,7 +117,7 @@ def load(
 
     Args:
         path: A text file.
-        unit: `characters`, or `words` as `data.text.tokenize` finds them.
+        unit: `characters`, or `words` as `vocabulary.tokenize` divides them.
         lower: Whether to put characters into lower case; words always are.
         vocabulary_size: Number of ids for words, at least 3; not used for characters.
         sequence_length: Symbols of the windows that the text is for; each block must hold one
@@ -156,9 +156,9 @@ def load(
         symbols = ("", *vocabulary.words, _RARE)
         ids = vocabulary.lookup(corpus.words)[codes]
     else:
-        found, places = np.unique(codes, return_inverse=True)
-        symbols = ("", *map(chr, found.tolist()))
-        ids = places + 1
+        characters, indices = np.unique(codes, return_inverse=True)
+        symbols = ("", *map(chr, characters.tolist()))
+        ids = indices + 1
     kind = np.uint8 if len(symbols) <= 256 else id_type(len(symbols))
     train, validation, test = np.split(ids.astype(kind), ends)
     return SequenceData(

@@ -1,4 +1,4 @@
-"""Labelled texts in memory, encoded and split; what every reader of texts returns."""
+"""Labelled texts in memory, encoded and split: what every reader of texts returns."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TextData:
         vocabulary: Words and their ids.
         class_names: Name of each label.
         statistics: Of the texts that the vocabulary was counted on.
-        notes: What differs from what was asked for, in whole sentences for people.
+        notes: What differs from the request, in whole sentences for people.
     """
 
     name: str
@@ -101,12 +101,18 @@ class TextData:
     def fingerprint(self) -> str:
         """Returns 16 hex digits that change with any content or with the split, not the name."""
         sets = (self.train, self.validation, self.test)
-        arrays = [array for each in sets for array in (each.ids, each.labels, each.lengths)]
+        arrays = [array for s in sets for array in (s.ids, s.labels, s.lengths)]
         return fingerprint(*arrays, self.vocabulary.words, self.class_names)
 
 
 def text_statistics(corpus: Corpus, vocabulary: Vocabulary, rows: np.ndarray) -> TextStatistics:
-    """Measures the texts (int [m], at least one) that a vocabulary was counted on."""
+    """Measures the texts that a vocabulary was counted on.
+
+    Args:
+        corpus: All texts.
+        vocabulary: Counted on `rows`.
+        rows: Which texts, int [m], at least one.
+    """
     lengths = corpus.lengths[rows]
     return TextStatistics(
         num_texts=len(rows),
@@ -125,7 +131,21 @@ def encode_sets(
     length: int,
     sets: Sequence[np.ndarray],
 ) -> tuple[TextSet, TextSet, TextSet]:
-    """Encodes three sets of rows (each int [m]) of a corpus whose texts have labels, int [n]."""
+    """Encodes three sets of texts.
+
+    Args:
+        corpus: n texts.
+        labels: Class of each text, int [n].
+        vocabulary: Which words have which id.
+        length: Words of a text that are kept, from its end, at least 1.
+        sets: Rows of the training, validation and test set, each int [m].
+
+    Returns:
+        Training, validation and test set.
+
+    Raises:
+        UserError: The length is below 1.
+    """
 
     def encoded(rows: np.ndarray) -> TextSet:
         ids, lengths = corpus.encode(vocabulary, length, rows)

@@ -35,7 +35,7 @@ _REVIEW = re.compile(r"(?:^|/)(train|test)/(neg|pos)/([^/.][^/]*\.txt)$")
 # Reviews of a film have neighbouring numbers, and a film has at most 30 of them: a block of more is
 # cut off from others at its two ends only.
 _BLOCKS = {"random": 1, "films": 100}
-_VERSION = 1  # of what the cache holds; to be raised with any change of words or order
+_VERSION = 1  # of what the cache holds; raise it with any change of words or order
 _Review = tuple[str, int, str, str]  # split, label, file name, text
 
 
@@ -110,22 +110,22 @@ def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
             if (folder / split / name).is_dir():
                 with os.scandir(folder / split / name) as entries:
                     named = ((f"{split}/{name}/{entry.name}", entry) for entry in entries)
-                    yield from (each for each in named if _REVIEW.search(each[0]))
+                    yield from (pair for pair in named if _REVIEW.search(pair[0]))
 
 
 def _prepare(path: Path, folder: Path, progress: bool) -> None:
     """Reads and tokenises all reviews into a folder of the cache."""
     with progress_line(f"reading {path.name}", 1.0, shown=progress) as done:
-        reviews = sorted(_reviews(path, done), key=lambda each: (_SPLITS.index(each[0]), each[1:]))
+        reviews = sorted(_reviews(path, done), key=lambda r: (_SPLITS.index(r[0]), r[1:]))
     for split in _SPLITS:
         for label, name in enumerate(CLASS_NAMES):
-            if not any(each[:2] == (split, label) for each in reviews):
+            if not any(review[:2] == (split, label) for review in reviews):
                 raise UserError(
                     f"{path} holds no reviews in {split}/{name}/*.txt; give aclImdb_v1.tar.gz as "
                     "it comes, or the folder aclImdb that it unpacks to"
                 )
     with progress_line("counting words", len(reviews), shown=progress) as done:
-        corpus = tokenize_all(_counted([each[3] for each in reviews], done))
+        corpus = tokenize_all(_counted([review[3] for review in reviews], done))
     for empty in np.flatnonzero(corpus.lengths == 0)[:1]:
         split, label, name, _ = reviews[empty]
         raise UserError(
@@ -133,8 +133,8 @@ def _prepare(path: Path, folder: Path, progress: bool) -> None:
         )
     np.save(folder / "codes.npy", corpus.codes)
     np.save(folder / "offsets.npy", corpus.offsets)
-    np.save(folder / "labels.npy", np.array([each[1] for each in reviews], np.int64))
-    np.save(folder / "num_train.npy", sum(each[0] == "train" for each in reviews))
+    np.save(folder / "labels.npy", np.array([review[1] for review in reviews], np.int64))
+    np.save(folder / "num_train.npy", sum(review[0] == "train" for review in reviews))
     (folder / "words.txt").write_bytes("\n".join(corpus.words).encode())
 
 

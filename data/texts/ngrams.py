@@ -1,7 +1,7 @@
 """Runs of words (n-grams): which of them each text has, as ids.
 
     index = NgramIndex.build(train_ids, vocabulary_size=5000, longest=3)
-    found = index.encode(ids)
+    ngrams = index.encode(ids)
 
 Only presence counts, not how often: a review that says "not good" twice is not twice as bad
 (Wang and Manning, "Baselines and Bigrams", ACL 2012).
@@ -44,8 +44,11 @@ class NgramIndex:
 
         Args:
             ids: Training texts, int [n, length], padded with 0 in front.
-            vocabulary_size: Number of ids.
+            vocabulary_size: Number of ids of words.
             longest: Words of the longest n-grams, at least 1.
+
+        Returns:
+            The index of those that at least two texts have.
 
         Raises:
             UserError: There are too many possible n-grams to number.
@@ -54,15 +57,15 @@ class NgramIndex:
             raise UserError(
                 f"ngrams={longest} is too long for vocabulary_size={vocabulary_size}; lower one"
             )
-        each = []
+        by_length = []
         for words in range(1, longest + 1):
             parts = (_once_each(rows) for rows in _keys(ids, vocabulary_size, words))
             keys, counts = np.unique(
                 np.concatenate([p[p != _NONE] for p in parts]), return_counts=True
             )
-            each.append(keys[counts >= _LEAST_TEXTS])
-        ends = np.cumsum([0, *map(len, each)])
-        return cls(np.concatenate(each), ends, vocabulary_size)
+            by_length.append(keys[counts >= _LEAST_TEXTS])
+        ends = np.cumsum([0, *map(len, by_length)])
+        return cls(np.concatenate(by_length), ends, vocabulary_size)
 
     def encode(self, ids: np.ndarray) -> np.ndarray:
         """Finds the n-grams of texts.
@@ -78,8 +81,8 @@ class NgramIndex:
         by_length = (_keys(ids, self.vocabulary_size, words) for words in lengths)
         parts = []
         for chunk in zip(*by_length, strict=True):
-            found = [self._find(keys, words) for words, keys in enumerate(chunk, 1)]
-            rows = np.sort(_once_each(np.concatenate(found, 1), nothing=0), axis=1)
+            numbers = [self._find(keys, words) for words, keys in enumerate(chunk, 1)]
+            rows = np.sort(_once_each(np.concatenate(numbers, 1), nothing=0), axis=1)
             parts.append(rows[:, rows.shape[1] - int((rows > 0).sum(1).max(initial=1)) :])
         most = max((part.shape[1] for part in parts), default=1)
         return np.concatenate(
@@ -88,26 +91,27 @@ class NgramIndex:
         )
 
     def _find(self, keys: np.ndarray, words: int) -> np.ndarray:
+        """The ids of n-grams of so many words, given as keys; 0 for those without an id."""
         first, last = self.ends[words - 1 : words + 1]
-        known = self.keys[first:last]
-        if not len(known):
+        indexed = self.keys[first:last]
+        if not len(indexed):
             return np.zeros(keys.shape, np.int32)
-        places = np.searchsorted(known, keys).clip(max=len(known) - 1)
-        return np.where(known[places] == keys, places + first + 1, 0).astype(np.int32)
+        positions = np.searchsorted(indexed, keys).clip(max=len(indexed) - 1)
+        return np.where(indexed[positions] == keys, positions + first + 1, 0).astype(np.int32)
 
 
 def _keys(ids: np.ndarray, base: int, words: int) -> Iterator[np.ndarray]:
-    """Yields the n-grams that start at each place of some texts, int64 [rows, length]."""
+    """Yields the n-grams that start at each position of some texts, int64 [rows, length]."""
     length = ids.shape[1]
     for start in range(0, len(ids), _ROWS_AT_ONCE):
         rows = ids[start : start + _ROWS_AT_ONCE].astype(np.int64)
         keys = np.full(rows.shape, _NONE)
-        places = max(length - words + 1, 0)
-        total = np.zeros((len(rows), places), np.int64)
-        for k in range(words if places else 0):
-            total = total * base + rows[:, k : k + places]
+        starts = max(length - words + 1, 0)
+        total = np.zeros((len(rows), starts), np.int64)
+        for k in range(words if starts else 0):
+            total = total * base + rows[:, k : k + starts]
         # Padding stands in front, so that a run whose first id is a word holds words only.
-        keys[:, :places] = np.where(rows[:, :places] > 0, total, _NONE)
+        keys[:, :starts] = np.where(rows[:, :starts] > 0, total, _NONE)
         yield keys
 
 

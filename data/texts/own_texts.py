@@ -47,7 +47,7 @@ def load(
         path: A .csv, .tsv, .jsonl, .ndjson or .parquet file, or a folder with one folder of text
             files for each class, named like the class. All in UTF-8.
         text_column: Name of the column with the text; default `text`, `review`, `sentence` or so.
-        label_column: Name of the column with the class; default `label`, `class`, `sentiment`…
+        label_column: Name of the column with the class; default `label`, `class` or so.
         vocabulary_size: Number of ids, that of padding and of rare words included, at least 3.
             Smaller where the training texts have fewer words; `notes` then says so.
         length: Words of a text that are kept, from its end. Smaller where the longest training
@@ -66,21 +66,21 @@ def load(
         raise UserError(f"empty: no choice '{empty}'{nearest(empty, _EMPTY)}")
     check_fractions(fractions)
     table = TextTable(Path(path).expanduser(), text_column, label_column)
-    corpus, names, places = _read(table, progress)
+    corpus, names, positions = _read(table, progress)
     rows = np.flatnonzero(corpus.lengths)
     for bad in np.flatnonzero(corpus.lengths == 0)[: empty == "error"]:
         raise UserError(
-            f"{table.where(places[bad])}: the text is empty or has no words; delete it, or add "
+            f"{table.where(positions[bad])}: the text is empty or has no words; delete it, or add "
             "--data empty=skip to leave out all such texts"
         )
     class_names, labels = _number_classes([names[row] for row in rows], table)
-    every = np.zeros(len(corpus), np.int64)
-    every[rows] = labels
+    labels_by_row = np.zeros(len(corpus), np.int64)
+    labels_by_row[rows] = labels
     sets = [rows[part] for part in stratified_split(labels, fractions, split_seed)]
     vocabulary = Vocabulary.build(corpus.words, corpus.counts(sets[0]), vocabulary_size)
     statistics = text_statistics(corpus, vocabulary, sets[0])
     used = min(length, statistics.longest)
-    train, validation, test = encode_sets(corpus, every, vocabulary, used, sets)
+    train, validation, test = encode_sets(corpus, labels_by_row, vocabulary, used, sets)
     return TextData(
         name=table.path.name,
         train=train,
@@ -90,22 +90,22 @@ def load(
         class_names=class_names,
         statistics=statistics,
         notes=tuple(
-            _notes(len(corpus) - len(rows), (vocabulary_size, vocabulary), (length, used))
+            _notes(len(corpus) - len(rows), (vocabulary_size, length), vocabulary, used)
             + _small_classes(class_names, labels, len(sets))
         ),
     )
 
 
 def _read(table: TextTable, progress: bool) -> tuple[Corpus, list[str], list[int | str]]:
-    """Returns the words, labels and places of all rows; the texts themselves are not kept."""
+    """The words, labels and positions of all rows; the texts themselves are not kept."""
     labels: list[str] = []
-    places: list[int | str] = []
+    positions: list[int | str] = []
 
     def texts() -> Iterator[str]:
         for row in table.rows():
             labels.append(row.label)
-            places.append(row.place)
-            if len(places) % _REPORT_EVERY == 0:
+            positions.append(row.position)
+            if len(positions) % _REPORT_EVERY == 0:
                 done(table.done)
             yield row.text
 
@@ -113,7 +113,7 @@ def _read(table: TextTable, progress: bool) -> tuple[Corpus, list[str], list[int
         corpus = tokenize_all(texts())
     if not len(corpus):
         raise UserError(f"{table.path} holds no texts; give a table or a folder with some")
-    return corpus, labels, places
+    return corpus, labels, positions
 
 
 def _number_classes(names: Sequence[str], table: TextTable) -> tuple[tuple[str, ...], np.ndarray]:
@@ -121,13 +121,13 @@ def _number_classes(names: Sequence[str], table: TextTable) -> tuple[tuple[str, 
     numeric = all(re.fullmatch(r"-?\d{1,18}", name, re.ASCII) for name in set(names))
     order = sorted(set(names), key=lambda name: (int(name) if numeric else 0, name))
     column = table.columns["label"]
-    found = f"column '{column}' of {table.path}" if column else str(table.path)
+    source = f"column '{column}' of {table.path}" if column else str(table.path)
     if len(order) < 2:
         only = f"only the class '{order[0]}'" if order else "no class"
-        raise UserError(f"{found} has {only}; to tell classes apart there must be two or more")
+        raise UserError(f"{source} has {only}; give texts of two or more classes")
     if len(order) > max(2, len(names) // 2):
         raise UserError(
-            f"{found} has {len(order)} different labels for {len(names)} texts, which is no class "
+            f"{source} has {len(order)} different labels for {len(names)} texts, which is no class "
             "to learn; name the right column with label_column"
         )
     numbers = {name: number for number, name in enumerate(order)}
@@ -135,16 +135,18 @@ def _number_classes(names: Sequence[str], table: TextTable) -> tuple[tuple[str, 
 
 
 def _notes(
-    num_skipped: int, vocabulary: tuple[int, Vocabulary], length: tuple[int, int]
+    num_skipped: int, requested: tuple[int, int], vocabulary: Vocabulary, length: int
 ) -> list[str]:
+    """What differs from the requested size of the vocabulary and length of a text."""
     notes = []
     if num_skipped:
         notes.append(f"{num_skipped:,} texts without words left out")
-    asked, found = vocabulary
-    if found.size < asked:
-        notes.append(f"the training texts have {found.num_distinct:,} words, {asked:,} asked for")
-    if length[1] < length[0]:
-        notes.append(f"the longest training text has {length[1]:,} words, {length[0]:,} asked for")
+    size, longest = requested
+    if vocabulary.size < size:
+        distinct = vocabulary.num_distinct
+        notes.append(f"the training texts have {distinct:,} words, {size:,} asked for")
+    if length < longest:
+        notes.append(f"the longest training text has {length:,} words, {longest:,} asked for")
     return notes
 
 

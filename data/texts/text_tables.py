@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from raysweep.core.errors import UserError, nearest
-from raysweep.data.tables.errors import check_encoding
+from raysweep.data.tables.encoding import check_encoding, decode_utf8
 
 __all__ = ["Row", "TextTable"]
 
@@ -38,12 +38,12 @@ class Row:
     """One text.
 
     Attributes:
-        place: Its line or row, from 1, or its file.
+        position: Its line or row, from 1, or its file below the folder.
         text: The text as it stands.
         label: The name of its class.
     """
 
-    place: int | str
+    position: int | str
     text: str
     label: str
 
@@ -58,7 +58,9 @@ class TextTable:
         label_column: Name of the column with the class; likewise.
 
     Attributes:
-        done: The share that was read by now, from 0 to 1.
+        kind: `folder`, `json`, `parquet`, or the delimiter of a table.
+        columns: Name of the column of each role, `text` and `label`; empty until it is known.
+        done: The share that was read so far, from 0 to 1.
 
     Raises:
         UserError: There is no such file, or it is of another kind.
@@ -82,11 +84,11 @@ class TextTable:
         self.columns: dict[_Role, str] = {"text": text_column, "label": label_column}
         self.done = 0.0
 
-    def where(self, place: int | str) -> str:
-        """Says where a row is, for people."""
-        if isinstance(place, str):
-            return str(self.path / place)
-        return f"{self.path}, {'row' if self.kind == 'parquet' else 'line'} {place}"
+    def where(self, position: int | str) -> str:
+        """Returns where a row is, for messages."""
+        if isinstance(position, str):
+            return str(self.path / position)
+        return f"{self.path}, {'row' if self.kind == 'parquet' else 'line'} {position}"
 
     def rows(self) -> Iterator[Row]:
         """Yields all rows; texts may be empty, labels not.
@@ -107,29 +109,28 @@ class TextTable:
         else:
             yield from self._csv_rows(self.kind, quoted=True)
 
-    def _row(self, place: int | str, text: Any, label: Any) -> Row:
+    def _row(self, position: int | str, text: Any, label: Any) -> Row:
         fix = "correct it or delete the row"
-        named = label_name(label)
+        named = _label_name(label)
         if named is None:
             raise UserError(
-                f"{self.where(place)}, column '{self.columns['label']}': the label is missing "
+                f"{self.where(position)}, column '{self.columns['label']}': the label is missing "
                 f"or not a class; {fix}"
             )
         text = "" if text is None or (isinstance(text, float) and math.isnan(text)) else text
         if not isinstance(text, str):
             raise UserError(
-                f"{self.where(place)}, column '{self.columns['text']}': {str(text)[:40]!r} is no "
-                f"text but of type {type(text).__name__}; {fix}, or name the right text_column"
+                f"{self.where(position)}, column '{self.columns['text']}': {str(text)[:40]!r} is "
+                f"no text but of type {type(text).__name__}; {fix}, or name the right text_column"
             )
-        return Row(place, text, named)
+        return Row(position, text, named)
 
     def _choose(self, names: Sequence[str]) -> dict[_Role, str]:
         """Finds the columns, which become `self.columns`."""
         for role, usual in _USUAL.items():
             given = self.columns[role]  # type: ignore[index]
             by_lower = {name.lower(): name for name in reversed(names)}
-            found = next((by_lower[name] for name in usual if name in by_lower), "")
-            chosen = given or found
+            chosen = given or next((by_lower[name] for name in usual if name in by_lower), "")
             if chosen not in names:
                 what = f"no column '{given}'" if given else f"no column named like a {role}"
                 hint = nearest(given, names) if given else f"; its columns: {', '.join(names)}"
@@ -201,17 +202,14 @@ class TextTable:
         columns: dict[_Role, str] = {}
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
                 try:
-                    value = json.loads(line.decode("utf-8-sig")) if line.strip() else None
-                except UnicodeDecodeError:
-                    check_encoding(self.path)
-                    raise
+                    value = json.loads(decode_utf8(line, str(self.path), number))
                 except ValueError as error:
                     raise UserError(
                         f"{self.where(number)}: not JSON ({error}); correct the line"
                     ) from error
-                if value is None and not line.strip():
-                    continue
                 if not isinstance(value, dict):
                     raise UserError(
                         f'{self.where(number)}: not an object such as {{"text": "…", "label": "…"}}'
@@ -242,11 +240,13 @@ class TextTable:
                 self.done = number / file.metadata.num_rows
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"{self.path}: not readable as Parquet: {reason}") from error
+            raise UserError(
+                f"{self.path}: not readable as Parquet: {reason}; write it again"
+            ) from error
 
     def _folder_rows(self) -> Iterator[Row]:
         classes = sorted(_visible(self.path, folders=True))
-        files = {each: sorted(_visible(self.path / each, folders=False)) for each in classes}
+        files = {name: sorted(_visible(self.path / name, folders=False)) for name in classes}
         total = max(sum(map(len, files.values())), 1)
         number = 0
         for label, names in files.items():
@@ -261,16 +261,11 @@ class TextTable:
                 number += 1
                 self.done = number / total
                 file = self.path / label / name
-                try:
-                    text = file.read_bytes().decode("utf-8-sig")
-                except UnicodeDecodeError:
-                    check_encoding(file)
-                    raise
-                yield Row(f"{label}/{name}", text, label)
+                yield Row(f"{label}/{name}", decode_utf8(file.read_bytes(), str(file)), label)
 
 
-def label_name(value: Any) -> str | None:
-    """Returns a class's name as text, or None for what is missing (NaN, empty) or no class."""
+def _label_name(value: Any) -> str | None:
+    """A class's name as text, or None where it is missing (NaN, empty) or no name."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -285,7 +280,7 @@ def label_name(value: Any) -> str | None:
 
 def _visible(folder: Path, *, folders: bool) -> list[str]:
     return [
-        each.name
-        for each in folder.iterdir()
-        if not each.name.startswith(".") and (each.is_dir() if folders else each.is_file())
+        entry.name
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and (entry.is_dir() if folders else entry.is_file())
     ]

@@ -32,8 +32,8 @@ _ROWS_AT_ONCE = 4096
 def tokenize(text: str) -> list[str]:
     """Returns a text's words in lower case, punctuation dropped.
 
-    These are the words of Keras's `text_to_word_sequence`, by which the published ids of IMDB were
-    made: what stands between white space, once its punctuation became spaces. Apostrophes stay
+    The words are those of Keras's `text_to_word_sequence`, which made the published ids of IMDB:
+    punctuation becomes spaces, and what stands between spaces is a word. Apostrophes stay
     (`don't`), hyphens and HTML do not (`<br />` becomes `br`). Beyond Keras, typographic
     punctuation is treated like the plain one. Languages written without spaces are not divided.
     """
@@ -100,8 +100,8 @@ class Vocabulary:
 
     def lookup(self, words: Sequence[str]) -> np.ndarray:
         """Returns the ids of words, int32 [len(words)]."""
-        found = (self.index.get(word, self.rare_id) for word in words)
-        return np.fromiter(found, np.int32, len(words))
+        ids = (self.index.get(word, self.rare_id) for word in words)
+        return np.fromiter(ids, np.int32, len(words))
 
     def word(self, number: int) -> str:
         """Returns an id's word: empty for padding, `<rare>` for rare words; else IndexError."""
@@ -112,7 +112,7 @@ class Vocabulary:
         return "<rare>" if number == self.rare_id else self.words[number - 1]
 
     def encode(self, texts: Iterable[str], length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Encodes new texts; see `Corpus.encode` for what it returns."""
+        """Encodes new texts; see `Corpus.encode` for shapes and errors."""
         return tokenize_all(texts).encode(self, length)
 
 
@@ -121,7 +121,7 @@ class Corpus:
     """Texts as numbered words.
 
     Attributes:
-        words: The distinct words; a word's code is its place here.
+        words: The distinct words; a word's code is its index here.
         codes: The words of all texts, one text after another, int32 [total].
         offsets: Text k is `codes[offsets[k]:offsets[k + 1]]`, int64 [num_texts + 1].
     """

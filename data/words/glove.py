@@ -1,4 +1,4 @@
-"""GloVe and other word vectors, from any of their files, opened at once after the first time.
+"""GloVe and other word vectors, from any of their files; after the first time they open at once.
 
 vectors = load(fetch("glove.6B"))
 vectors.analogy("man", "king", "woman")
@@ -31,7 +31,6 @@ _POLICIES = ("error", "skip")
 _VERSION = 1  # of what the cache holds
 _DIM = re.compile(r"[._](\d+)d(\.txt|_emb\.npy)$")
 _USUAL_DIM = 50
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -67,17 +66,17 @@ def load(
         progress: Whether to show progress on standard error.
 
     Returns:
-        The vectors, as a file in memory: they take no memory until they are read.
+        The vectors, memory-mapped: they take no memory until they are read.
 
     Raises:
-        UserError: Nothing is there or readable, no such `dim`, a row is bad (the message names its
-            line), or the cache is not writable.
+        UserError: The file is missing, damaged or of another format, has no vectors of `dim`
+            numbers or a bad row (the message has its line), or the cache cannot be written to.
     """
     if on_bad not in _POLICIES:
         raise UserError(f"on_bad: no policy '{on_bad}'{nearest(on_bad, _POLICIES)}")
     source = _find(Path(path).expanduser(), dim)
     bad = BadRows(source.name, skip=on_bad == "skip")
-    files = [file_state(each) for each in (source.path, source.words) if each]
+    files = [file_state(path) for path in (source.path, source.words) if path]
     vectors = prepared(
         "vectors",
         (_VERSION, files, source.member, on_bad),
@@ -85,7 +84,9 @@ def load(
         _opened,
     )
     if dim not in (None, vectors.dim):
-        raise UserError(f"{source.name} has vectors of {vectors.dim} numbers, not of {dim}")
+        raise UserError(
+            f"{source.name} has vectors of {vectors.dim} numbers, not of {dim}; leave dim out"
+        )
     return vectors
 
 
@@ -107,8 +108,8 @@ def _find(path: Path, dim: int | None) -> _Source:
         )
     chosen = dim if dim is not None else _USUAL_DIM if _USUAL_DIM in by_dim else min(by_dim)
     if chosen not in by_dim:
-        known = ", ".join(map(str, sorted(by_dim)))
-        raise UserError(f"dim: {path} has no vectors of {chosen} numbers; use one of {known}")
+        sizes = ", ".join(map(str, sorted(by_dim)))
+        raise UserError(f"dim: {path} has no vectors of {chosen} numbers; use one of {sizes}")
     name = by_dim[chosen]
     if path.is_file():
         return _Source(path, member=name)
@@ -116,15 +117,18 @@ def _find(path: Path, dim: int | None) -> _Source:
         return _Source(path / name)
     words = sorted(path.glob("*.parquet"))
     if len(words) != 1:
-        raise UserError(f"{path} must hold one .parquet file with the words of {name}")
+        raise UserError(
+            f"{path} must hold one .parquet file with the words of {name}, and holds {len(words)}; "
+            "download it again"
+        )
     return _Source(path / name, words=words[0])
 
 
 def _names(path: Path) -> list[str]:
     if path.is_dir():
-        return sorted(each.name for each in path.iterdir() if each.suffix in (".txt", ".npy"))
+        return sorted(file.name for file in path.iterdir() if file.suffix in (".txt", ".npy"))
     with zipfile.ZipFile(path) as archive:
-        return sorted(each for each in archive.namelist() if each.endswith(".txt"))
+        return sorted(name for name in archive.namelist() if name.endswith(".txt"))
 
 
 def _convert(source: _Source, folder: Path, bad: BadRows, progress: bool) -> None:
@@ -140,10 +144,10 @@ def _convert(source: _Source, folder: Path, bad: BadRows, progress: bool) -> Non
                 dim = block.vectors.shape[1]
                 _write_header(file, 0, dim)
             rows = _good(block, seen, bad)
-            seen.update((block.words[row], block.places[row]) for row in rows)
+            seen.update((block.words[row], block.lines[row]) for row in rows)
             file.write(np.ascontiguousarray(block.vectors[rows]).tobytes())
         if not seen:
-            raise UserError(f"{source.name} holds no word vectors")
+            raise UserError(f"{source.name} holds no word vectors; name a file that does")
         file.seek(0)
         _write_header(file, len(seen), dim)
     (folder / "words.txt").write_bytes("\n".join(seen).encode())
@@ -155,14 +159,14 @@ def _good(block: Block, seen: dict[str, int], bad: BadRows) -> list[int]:
     finite = np.isfinite(block.vectors).all(1).tolist()
     new: dict[str, int] = {}
     rows = []
-    for row, (word, place) in enumerate(zip(block.words, block.places, strict=True)):
+    for row, (word, line) in enumerate(zip(block.words, block.lines, strict=True)):
         before = seen.get(word) or new.get(word)
         if before:
-            bad.add(place, f"the word '{word}' was there before, at {bad.unit} {before}")
+            bad.add(line, f"the word '{word}' was there before, at {bad.unit} {before}")
         elif not finite[row]:
-            bad.add(place, f"the vector of '{word}' has a number that is not finite")
+            bad.add(line, f"the vector of '{word}' has a number that is not finite")
         else:
-            new[word] = place
+            new[word] = line
             rows.append(row)
     return rows
 
@@ -227,5 +231,4 @@ def _array_blocks(path: Path, words: Path, bad: BadRows) -> Iterator[Block]:
     for number, word in enumerate(column, 1):
         if not isinstance(word, str) or not word or "\n" in word:
             raise UserError(f"{words}, row {number}: {word!r} is no word; correct the file")
-    places = list(range(1, len(column) + 1))
-    yield Block(column, np.asarray(vectors, np.float32), places)
+    yield Block(column, np.asarray(vectors, np.float32), list(range(1, len(column) + 1)))

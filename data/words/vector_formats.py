@@ -24,12 +24,12 @@ class Block(NamedTuple):
     Attributes:
         words: [n], not checked for being distinct.
         vectors: float32 [n, dim], not checked for being finite.
-        places: Line of each (in a binary file the number of the word), from 1, [n].
+        lines: Line number of each row, from 1, [n]; the number of the word in a binary file.
     """
 
     words: list[str]
     vectors: np.ndarray
-    places: list[int]
+    lines: list[int]
 
 
 @dataclass
@@ -37,10 +37,10 @@ class BadRows:
     """What happens to bad rows.
 
     Attributes:
-        source: The file's name, for people.
+        source: The file's name, for messages.
         skip: Whether to leave them out; else the first one is an error.
-        unit: What a place counts: `line`, or `word` in a binary file.
-        num_skipped: How many were left out by now.
+        unit: What line numbers count: `line`, `row`, or `word` in a binary file.
+        num_skipped: How many were left out so far.
     """
 
     source: str
@@ -48,22 +48,26 @@ class BadRows:
     unit: str = "line"
     num_skipped: int = field(default=0, init=False)
 
-    def add(self, place: int, problem: str) -> None:
-        """Counts a bad row, or raises UserError for it."""
+    def add(self, line: int, problem: str) -> None:
+        """Counts a bad row; raises UserError for it where `skip` is not set."""
         if not self.skip:
             raise UserError(
-                f"{self.source}, {self.unit} {place}: {problem}; correct the file, or pass "
+                f"{self.source}, {self.unit} {line}: {problem}; correct the file, or pass "
                 "on_bad='skip' to leave such rows out"
             )
         self.num_skipped += 1
 
 
 def read_blocks(stream: IO[bytes], bad: BadRows) -> Iterator[Block]:
-    """Yields all rows of a file, whose format is told from its start.
+    """Yields all rows of a file; the start of the file says in which format it is.
 
     GloVe's text has a word and its numbers on each line, separated by spaces; a word may hold
     spaces itself. word2vec's text has a first line before that with the counts of rows and numbers.
     word2vec's binary has the same first line, then words, each followed by a space and float32s.
+
+    Args:
+        stream: The file, opened at its start.
+        bad: What happens to bad rows; `num_skipped` counts them, `unit` is set.
 
     Raises:
         UserError: The file is empty, of another format or cut off, or a row is bad (wrong number
@@ -85,7 +89,9 @@ def read_blocks(stream: IO[bytes], bad: BadRows) -> Iterator[Block]:
         rows, dim = -1, len(first.rstrip().split(b" ")) - 1
         blocks = _text_blocks(stream, first, 1, dim, bad)
     if dim < 1:
-        raise UserError(f"{bad.source} is no file of word vectors: line 1 is {first[:40]!r}")
+        raise UserError(
+            f"{bad.source} is no file of word vectors: line 1 is {first[:40]!r}; name another"
+        )
     num_read = 0
     for block in blocks:
         num_read += len(block.words)
@@ -117,21 +123,21 @@ def _block(lines: list[bytes], number: int, dim: int, bad: BadRows) -> Block:
             words = b"\n".join(word for word, _, _ in pairs).decode().split("\n")
             vectors = _numbers(b" ".join(values for _, _, values in pairs))
             if vectors.size == len(words) * dim:
-                places = list(range(number, number + len(words)))
-                return Block(words, vectors.reshape(-1, dim), places)
+                numbers = list(range(number, number + len(words)))
+                return Block(words, vectors.reshape(-1, dim), numbers)
         except ValueError:
-            pass  # one of the lines is bad, and is found below
+            pass  # one of the lines is bad: the loop below says which
     block = Block([], np.zeros((len(lines), dim), np.float32), [])
-    for place, line in enumerate(lines, number):
+    for line_number, line in enumerate(lines, number):
         if not line.strip():
             continue
         try:
             word, block.vectors[len(block.words)] = _row(line, dim)
         except ValueError as error:
-            bad.add(place, str(error))
+            bad.add(line_number, str(error))
             continue
         block.words.append(word)
-        block.places.append(place)
+        block.lines.append(line_number)
     return block._replace(vectors=block.vectors[: len(block.words)])
 
 
@@ -148,12 +154,12 @@ def _numbers(text: bytes) -> np.ndarray:
 def _row(line: bytes, dim: int) -> tuple[str, list[float]]:
     """Reads one line; raises ValueError that says what is wrong with it."""
     fields = line.rstrip().split(b" ")
-    if len(fields) <= dim or any(_is_number(each) for each in fields[1:-dim]):
+    if len(fields) <= dim or any(_is_number(field) for field in fields[1:-dim]):
         raise ValueError(f"{len(fields) - 1} numbers where {dim} are expected")
-    for each in fields[-dim:]:
-        if not _is_number(each):
-            raise ValueError(f"'{each.decode(errors='replace')}' is not a number")
-    return _word(b" ".join(fields[:-dim])), [float(each) for each in fields[-dim:]]
+    for number in fields[-dim:]:
+        if not _is_number(number):
+            raise ValueError(f"'{number.decode(errors='replace')}' is not a number")
+    return _word(b" ".join(fields[:-dim])), [float(number) for number in fields[-dim:]]
 
 
 def _is_number(text: bytes) -> bool:
@@ -179,15 +185,15 @@ def _word(raw: bytes) -> str:
 def _binary_blocks(
     stream: IO[bytes], buffer: bytes, rows: int, dim: int, bad: BadRows
 ) -> Iterator[Block]:
-    place, size = 1, 4 * dim
+    row, size = 1, 4 * dim
     more = True
-    while more and place <= rows:
+    while more and row <= rows:
         chunk = stream.read(_CHUNK_BYTES)
         more, buffer, position = bool(chunk), buffer + chunk, 0
         words: list[str] = []
-        places: list[int] = []
+        numbers: list[int] = []
         vectors: list[bytes] = []
-        while place <= rows:
+        while row <= rows:
             space = buffer.find(b" ", position)
             end = space + 1 + size
             if space < 0 or end > len(buffer):
@@ -195,10 +201,10 @@ def _binary_blocks(
             try:
                 words.append(_word(buffer[position:space].lstrip(b"\n")))
                 vectors.append(buffer[space + 1 : end])
-                places.append(place)
+                numbers.append(row)
             except ValueError as error:
-                bad.add(place, str(error))
-            place, position = place + 1, end
+                bad.add(row, str(error))
+            row, position = row + 1, end
         buffer = buffer[position:]
-        numbers = np.frombuffer(b"".join(vectors), "<f4").astype(np.float32)
-        yield Block(words, numbers.reshape(-1, dim), places)
+        values = np.frombuffer(b"".join(vectors), "<f4").astype(np.float32)
+        yield Block(words, values.reshape(-1, dim), numbers)

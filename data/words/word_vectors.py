@@ -1,4 +1,4 @@
-"""Words as points: which lie near, what is to c as b is to a, rows for a vocabulary."""
+"""Words as vectors: the nearest words, analogies, an embedding table for a vocabulary."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WordVectors:
 
     Attributes:
         words: Distinct words, [n], usually the most frequent one first.
-        vectors: float32 [n, dim], all finite; may be a read-only file in memory.
+        vectors: float32 [n, dim], all finite; may be memory-mapped and read-only.
         num_skipped: Rows of the source that were left out because they were bad.
     """
 
@@ -40,7 +40,7 @@ class WordVectors:
         return len(self.words)
 
     def __contains__(self, word: str) -> bool:
-        return self._place(word) is not None
+        return self._row(word) is not None
 
     def __getitem__(self, word: str) -> np.ndarray:
         return self.vectors[self.row(word)]
@@ -70,7 +70,7 @@ class WordVectors:
         Raises:
             UserError: There is neither; the message has the most similar words.
         """
-        row = self._place(word)
+        row = self._row(word)
         if row is None:
             raise UserError(f"no vector for '{word}'{self._suggestions(word)}")
         return row
@@ -86,13 +86,13 @@ class WordVectors:
         return self.nearest(self.vectors[row], k, leave_out=(row,))
 
     def analogy(self, a: str, b: str, c: str, k: int = 1) -> Neighbours:
-        """Answers "a is to b as c is to …": the words nearest to b - a + c, all at length 1.
+        """Completes "a is to b as c is to …": the words nearest to b - a + c, all at length 1.
 
         Args:
             a: e.g. `man`.
             b: e.g. `king`.
             c: e.g. `woman`.
-            k: How many answers.
+            k: How many words.
 
         Returns:
             Words and cosines, best first; never a, b or c, which usually lie nearest.
@@ -101,15 +101,18 @@ class WordVectors:
             UserError: A word is not known, or k is below 1.
         """
         goal = self.unit(b) - self.unit(a) + self.unit(c)
-        return self.nearest(goal, k, leave_out=[self.row(each) for each in (a, b, c)])
+        return self.nearest(goal, k, leave_out=[self.row(word) for word in (a, b, c)])
 
     def nearest(self, vector: np.ndarray, k: int, leave_out: Iterable[int] = ()) -> Neighbours:
         """Returns the k words with the largest cosine to a vector, float [dim], best first.
 
         Args:
             vector: Where to look.
-            k: How many words; fewer where there are not as many.
-            leave_out: Rows that are not to be among them.
+            k: How many words; all where there are fewer.
+            leave_out: Rows to leave out.
+
+        Returns:
+            Words and cosines.
 
         Raises:
             UserError: k is below 1.
@@ -125,31 +128,32 @@ class WordVectors:
         best = best[np.lexsort((best, -cosines[best]))]
         return [(self.words[row], float(cosines[row])) for row in best.tolist()]
 
-    def _place(self, word: str) -> int | None:
+    def _row(self, word: str) -> int | None:
         row = self.index.get(word)
         return self.index.get(word.lower()) if row is None else row
 
     def _suggestions(self, word: str) -> str:
         close = _similar(word.lower(), self.words[:_SUGGEST_AMONG])
-        return f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ""
+        return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def _similar(lower: str, words: Sequence[str], num: int = 3) -> list[str]:
     """The words, or titles, that someone may have meant by a text in lower case.
 
-    Only those with its first letter and of like length are compared with it, as comparing all would
-    take seconds; else titles that have all its words, in any order, else longer ones' beginnings.
+    First those that begin with the same letter, are about as long and spelt similarly (comparing
+    all words would take seconds); else titles that have all its words, in any order; else words
+    whose beginning is similar.
     """
-    initial = [each for each in words if each[:1].lower() == lower[:1]]
-    alike = {each.lower(): each for each in reversed(initial) if abs(len(each) - len(lower)) <= 2}
-    if close := difflib.get_close_matches(lower, alike, n=num):
-        return [alike[each] for each in close]
-    asked = set(_TAKEN.findall(lower))
-    titles = (each for each in words if " " in each and asked)
-    if found := [t for t in titles if asked <= set(_TAKEN.findall(t.lower()))][:num]:
-        return found
-    begins = {each[: len(lower)].lower(): each for each in reversed(initial)}
-    return [begins[each] for each in difflib.get_close_matches(lower, begins, n=num, cutoff=0.75)]
+    candidates = [word for word in words if word[:1].lower() == lower[:1]]
+    as_long = {w.lower(): w for w in reversed(candidates) if abs(len(w) - len(lower)) <= 2}
+    if close := difflib.get_close_matches(lower, as_long, n=num):
+        return [as_long[key] for key in close]
+    parts = set(_TAKEN.findall(lower))
+    titles = (word for word in words if " " in word and parts)
+    if matching := [t for t in titles if parts <= set(_TAKEN.findall(t.lower()))][:num]:
+        return matching
+    begins = {word[: len(lower)].lower(): word for word in reversed(candidates)}
+    return [begins[key] for key in difflib.get_close_matches(lower, begins, n=num, cutoff=0.75)]
 
 
 @dataclass(frozen=True)
@@ -158,14 +162,15 @@ class VocabularyVectors:
 
     Attributes:
         matrix: float32 [vocabulary.size, dim]; row k is the word with id k.
-        found: Whether row k was found among the vectors, bool [vocabulary.size].
-        share: Share of the vocabulary's words that were found, 0 to 1.
+        is_pretrained: Whether row k is a pretrained vector, bool [vocabulary.size]; all others are
+            drawn at random, but for padding.
+        share: Share of the vocabulary's words with a pretrained vector, 0 to 1.
         share_of_text: The same, each word counted as often as it occurs in the training texts;
             rarer words, which have no row of their own, do not count.
     """
 
     matrix: np.ndarray
-    found: np.ndarray
+    is_pretrained: np.ndarray
     share: float
     share_of_text: float
 
@@ -189,27 +194,30 @@ def vocabulary_vectors(
     table is divided by `divisor`. What is drawn for an id depends on the seed alone.
 
     Args:
-        vectors: Where to look.
+        vectors: The pretrained vectors.
         vocabulary: Which id is which word.
         seed: Seed of what is drawn, 0 or more.
         deviation: Standard deviation of what is drawn, before it is divided.
         divisor: What everything is divided by.
+
+    Raises:
+        UserError: The seed is below 0.
     """
     if seed < 0:
         raise UserError(f"seed: {seed} is below 0; use 0 or more")
     generator = np.random.default_rng(seed)
     matrix = generator.normal(0, deviation, (vocabulary.size, vectors.dim)).astype(np.float32)
     matrix[PADDING] = 0
-    places = [
+    word_rows = [
         vectors.index.get(word, -1) if _TAKEN.fullmatch(word) else -1 for word in vocabulary.words
     ]
-    rows = np.array([-1, *places, -1], np.int64)
-    found = rows >= 0
-    matrix[found] = vectors.vectors[rows[found]]
-    of_words = found[1:-1]
+    rows = np.array([-1, *word_rows, -1], np.int64)  # of padding, the words, the rare words' id
+    is_pretrained = rows >= 0
+    matrix[is_pretrained] = vectors.vectors[rows[is_pretrained]]
+    of_words = is_pretrained[1:-1]
     return VocabularyVectors(
         matrix=matrix / np.float32(divisor),
-        found=found,
+        is_pretrained=is_pretrained,
         share=float(of_words.mean()) if len(of_words) else 0.0,
         share_of_text=float(vocabulary.counts[of_words].sum() / max(vocabulary.counts.sum(), 1)),
     )

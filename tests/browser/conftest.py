@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import raysweep.cluster  # noqa: F401  (sets what Ray reads when it is imported)
 
 # isort: split
-import numpy as np
-import pandas as pd
 import psutil
 import pytest
+
+from tests.helpers import write_ratings
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -54,23 +54,26 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A search that was interrupted, resumed and extended; and a network that writes."""
     from raysweep.cluster.machines.session import ray_session
     from raysweep.cluster.printing.search import print_search
+    from raysweep.cluster.runs.options import RunOptions
     from raysweep.cluster.runs.request import SearchRequest
     from raysweep.cluster.search.run import run_search
     from raysweep.core.storage import Storage
 
     folder = tmp_path_factory.mktemp("runs")
+    # More films than users: the projector opens with the longest list.
+    ratings = write_ratings(folder / "ratings.csv", num_users=20, num_items=30)
 
     def search(num_samples: int) -> None:
         request = SearchRequest(
             task="matrix_factorization",
             spaces=("l2", "embedding_size"),
             settings={"epochs": 2, "batch_size": 64},
-            data={"dataset": str(_ratings(folder))},
+            data={"dataset": str(ratings)},
             searcher="random",
             num_samples=num_samples,
         )
         request = request.checked()
-        result = run_search(request, Storage(folder / "films"), quiet=True)
+        result = run_search(request, Storage(folder / "films"), RunOptions(quiet=True))
         print_search(request, result, as_json=True)  # draws the search's pictures
 
     def train() -> None:
@@ -80,7 +83,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             data={"dataset": str(_text(folder))},
             num_samples=1,
         )
-        run_search(request.checked(), Storage(folder / "writer"), quiet=True)
+        run_search(request.checked(), Storage(folder / "writer"), RunOptions(quiet=True))
 
     with ray_session(num_cpus=2):
         search(4)
@@ -90,18 +93,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         search(14)
         train()
     return {name: folder / name for name in ("films", "writer")}
-
-
-def _ratings(folder: Path) -> Path:
-    path = folder / "ratings.csv"
-    rng = np.random.default_rng(0)
-    # More films than users: the projector opens with the longest list.
-    pairs = np.argwhere(rng.random((20, 30)) < 0.7)
-    table = pd.DataFrame(pairs, columns=["user", "item"])
-    table["rating"] = rng.integers(1, 6, len(pairs))
-    table["title"] = [f"Film {item} ({1970 + item})" for item in table["item"]]
-    table.to_csv(path, index=False)
-    return path
 
 
 def _text(folder: Path) -> Path:

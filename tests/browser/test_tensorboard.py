@@ -25,7 +25,7 @@ def test_hparams_has_a_row_a_trial_also_after_a_resume_and_an_extension(
     assert len(table) == 14
     browser.get(f"{boards['films']}/#hparams")
     shown = wait(
-        "return texts()", lambda found: sum(t.startswith("trial 000") for t in found) >= len(table)
+        "return texts()", lambda texts: sum(t.startswith("trial 000") for t in texts) >= len(table)
     )
     names = [t for t in shown if re.fullmatch(r"trial \d{5}", t)]
     assert sorted(names) == [f"trial {k:05d}" for k in range(14)], "each once, none missing"
@@ -43,7 +43,7 @@ def test_the_projector_shows_films_with_their_titles(
     points = wait(
         "const p = find('vz-projector'); const points = p && p.dataSet && p.dataSet.points;"
         "return points ? points.map((x) => x.metadata) : [];",
-        lambda found: len(found) == 30 and all("title" in each for each in found),
+        lambda points: len(points) == 30 and all("title" in each for each in points),
     )
     assert {each["title"] for each in points} >= {"Film 3 (1973)", "Film 29 (1999)"}
 
@@ -56,7 +56,7 @@ def test_the_searchs_pictures_are_figures(
     shown = wait(
         "return [...inside(document.body)].filter((n) => n.tagName === 'IMG' && n.naturalWidth)"
         ".map((n) => [n.naturalWidth, n.src])",
-        lambda found: sum("blob_key=" in source for _, source in found) >= 2,
+        lambda pictures: sum("blob_key=" in source for _, source in pictures) >= 2,
     )
     figures = {}
     for width, source in shown:
@@ -80,7 +80,7 @@ def test_text_samples_are_there(
     samples = wait(
         "return [...inside(document.body)].filter((n) => n.tagName === 'CODE')"
         ".map((n) => n.textContent)",
-        lambda found: any(len(text) > 100 for text in found),
+        lambda samples: any(len(text) > 100 for text in samples),
     )
     alphabet = set((runs["writer"].parent / "text.txt").read_text())
     assert any(len(text) > 100 and set(text.replace("→", "")) <= alphabet for text in samples)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
+from tests.helpers import read_table, write_ratings
+
 from .hosts import Hosts, missing, three_hosts
-from .running import ROOT, SEARCH, SECRET, TOKEN, Cluster, raysweep, table
+from .running import ROOT, SEARCH, SECRET, TOKEN, Cluster, raysweep
 
 
 @pytest.fixture(scope="session")
@@ -54,17 +54,7 @@ def cluster(running: Cluster) -> Cluster:
 @pytest.fixture(scope="session")
 def ratings(hosts: Hosts) -> Path:
     """Ratings in a file whose name has a space and a quote."""
-    rng = np.random.default_rng(0)
-    users, items = rng.normal(size=(40, 3)), rng.normal(size=(25, 3))
-    scores = 3.0 + users @ items.T * 0.5 + rng.normal(size=(40, 25)) * 0.3
-    path = hosts.shared / "Ann's films.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["user", "item", "rating", "timestamp"])
-        for user, item in np.argwhere(rng.random((40, 25)) < 0.6):
-            rating = int(np.clip(np.rint(scores[user, item]), 1, 5))
-            writer.writerow([user, item, rating, 1000 + 7 * user + item])
-    return path
+    return write_ratings(hosts.shared / "Ann's films.csv")
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +62,7 @@ def undisturbed(ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The folder of the search, run on this machine alone."""
     folder = tmp_path_factory.mktemp("undisturbed")
     raysweep(*SEARCH, "--dataset", str(ratings), "--storage", str(folder))
-    frame = table(folder / "run")
+    frame = read_table(folder / "run")
     assert len(frame) == 12
     assert set(frame["status"]) == {"finished", "stopped"}, "some trials stop, some finish"
     return folder / "run"
@@ -81,4 +71,4 @@ def undisturbed(ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def expected(undisturbed: Path) -> pd.DataFrame:
     """The table of the search, whatever happens meanwhile."""
-    return table(undisturbed)
+    return read_table(undisturbed)

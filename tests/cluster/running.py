@@ -12,8 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from .hosts import Host, Hosts
 
 __all__ = [
@@ -26,7 +24,6 @@ __all__ = [
     "Cluster",
     "finish",
     "raysweep",
-    "table",
     "wait_until",
 ]
 
@@ -109,16 +106,11 @@ class Cluster:
 
 
 def finish(process: subprocess.Popen[bytes], log: Path, timeout: float = 150) -> str:
-    """Waits for a command to succeed; returns what it said."""
+    """Waits for a command to succeed; returns its output."""
     code = process.wait(timeout=timeout)
-    said = log.read_text()
-    assert code == 0, said[-4000:]
-    return said
-
-
-def table(folder: Path) -> pd.DataFrame:
-    """A run's table without what depends on the clock."""
-    return pd.read_parquet(folder / "trials.parquet").drop(columns="time_total_s")
+    output = log.read_text()
+    assert code == 0, output[-4000:]
+    return output
 
 
 def raysweep(*arguments: str, timeout: float = 240) -> None:

@@ -6,14 +6,13 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from raysweep.data.features.shards import read_split
+from tests.helpers import read_table, without_times, write_noise_images
 
-from .running import SEARCH, Cluster, finish, raysweep, table, wait_until
+from .running import SEARCH, Cluster, finish, raysweep, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -22,8 +21,8 @@ def events(run: Path, kind: str) -> list[dict[str, object]]:
     """The ledger's lines of one kind, of those that are whole."""
     ledger = run / "ledger.jsonl"
     lines = ledger.read_text().splitlines(keepends=True) if ledger.exists() else []
-    found = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [event for event in found if event["event"] == kind]
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [event for event in records if event["event"] == kind]
 
 
 def assert_nothing_twice(run: Path) -> None:
@@ -48,7 +47,7 @@ def test_a_search_loses_a_host(
     finally:
         host.fix()
     assert_nothing_twice(run)
-    pd.testing.assert_frame_equal(table(run), expected)
+    pd.testing.assert_frame_equal(read_table(run), expected)
 
 
 def test_the_head_is_killed_and_the_same_command_goes_on(
@@ -67,20 +66,14 @@ def test_the_head_is_killed_and_the_same_command_goes_on(
     finish(cluster.begin(command, log), log)
     assert written == {p: p.stat().st_mtime_ns for p in written}, "a finished trial ran again"
     assert_nothing_twice(run)
-    pd.testing.assert_frame_equal(table(run), expected)
+    pd.testing.assert_frame_equal(read_table(run), expected)
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of noise, all different."""
-    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for split, count in (("train", 60), ("valid", 20)):
-        for number in range(count):
-            path = folder / split / "ab"[number % 2] / f"{number:03}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            noise = rng.integers(0, 256, (12, 12 + number % 5, 3), dtype=np.uint8)
-            Image.fromarray(noise).resize((160, 120)).save(path)
-    return folder
+    folder = tmp_path_factory.mktemp("images")
+    return write_noise_images(folder, {"train": 60, "valid": 20})
 
 
 def test_a_feature_job_loses_a_host_and_a_training_uses_what_it_made(
@@ -118,9 +111,8 @@ def _train_in_parallel(cluster: Cluster, features: Path, tmp_path: Path) -> None
     assert len(events(run, "result")) < 20, "the fault hit the middle of the training"
     cluster.start()
     finish(process, log)
-    found = [e["result"] for e in events(run, "result")]
-    strip = [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in found]  # type: ignore[union-attr]
-    assert strip == [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in expected]  # type: ignore[union-attr]
+    results = [e["result"] for e in events(run, "result")]
+    assert without_times(results) == without_times(expected)  # type: ignore[arg-type]
 
 
 def _two_that_fill_the_cluster(cluster: Cluster, features: Path, tmp_path: Path) -> None:

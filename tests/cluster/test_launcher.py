@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.helpers import read_table
+
 from .hosts import Hosts
-from .running import HEALTH, ROOT, SEARCH, SMALL, TOKEN, Cluster, table, wait_until
+from .running import HEALTH, ROOT, SEARCH, SMALL, TOKEN, Cluster, wait_until
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -84,7 +86,7 @@ def test_ray_submit_gives_the_table_of_the_local_command(
     command = [*SEARCH, "--dataset", str(ratings), "--storage", str(storage)]
     submit = [sys.executable, str(ROOT / "cluster/submit.py"), str(launched), *command]
     _run(running.hosts, *submit)
-    pd.testing.assert_frame_equal(table(storage / "run"), expected)
+    pd.testing.assert_frame_equal(read_table(storage / "run"), expected)
     here = {p.relative_to(undisturbed).parts[0] for p in undisturbed.rglob("*")}
     there = {p.relative_to(storage / "run").parts[0] for p in (storage / "run").rglob("*")}
     assert here == there, "the same folder of results"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 from collections import Counter
@@ -18,13 +17,7 @@ from .faulty_store import FaultyStore, faulty_store
 from .hosts import GATEWAY, Hosts
 from .running import SEARCH, SECRET, Cluster, finish, wait_until
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        not importlib.util.find_spec("moto") or not importlib.util.find_spec("flask_cors"),
-        reason="needs moto's server",
-    ),
-]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +29,11 @@ def store(hosts: Hosts) -> Iterator[FaultyStore]:
 @pytest.fixture
 def where(store: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> str:
     """Variables that say where the store is, for a shell; they are set here, too, with the keys."""
-    found = {"AWS_ENDPOINT_URL": store.url, "AWS_DEFAULT_REGION": "us-east-1"}
+    address = {"AWS_ENDPOINT_URL": store.url, "AWS_DEFAULT_REGION": "us-east-1"}
     keys = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": SECRET}
-    for name, value in {**found, **keys}.items():
+    for name, value in {**address, **keys}.items():
         monkeypatch.setenv(name, value)
-    return " ".join(f"{name}={value}" for name, value in found.items())
+    return " ".join(f"{name}={value}" for name, value in address.items())
 
 
 def _events(run: Storage) -> list[dict[str, object]]:
@@ -84,11 +77,11 @@ def test_a_store_that_fails_now_and_then_and_one_that_stays_down(
         assert process.wait(timeout=120) == 2, log.read_text()
     finally:
         store.mode = "well"
-    said = log.read_text()
-    assert "cannot be written any more" in said
-    assert "run the same command" in said
-    assert "Traceback" not in said
-    assert SECRET not in said
+    message = log.read_text()
+    assert "cannot be written any more" in message
+    assert "run the same command" in message
+    assert "Traceback" not in message
+    assert SECRET not in message
     before = [e for e in _events(run) if e["event"] == "end"]
     assert len(before) < 12
     store.mode, store.faults = "errors", 0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+import psutil
 import pytest
 
 import raysweep.cluster  # noqa: F401  (sets what Ray reads when it is imported)
+from tests.helpers import write_ratings
 
 # A shell has what runs in its background ignore Ctrl-C; the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,17 +24,14 @@ def ray() -> Iterator[object]:
         yield module
 
 
+@pytest.fixture(scope="module")
+def nothing_is_left_behind() -> Iterator[None]:
+    """Kills what the commands of a module started and left, when its tests are over."""
+    yield
+    for process in psutil.Process().children(recursive=True):
+        process.kill()
+
+
 @pytest.fixture(scope="session")
 def ratings_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(0)
-    users, items = rng.normal(size=(40, 3)), rng.normal(size=(25, 3))
-    scores = 3.0 + users @ items.T * 0.5 + rng.normal(size=(40, 25)) * 0.3
-    path = tmp_path_factory.mktemp("ratings") / "ratings.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["user", "item", "rating", "timestamp", "title"])
-        for user, item in np.argwhere(rng.random((40, 25)) < 0.6):
-            rating = int(np.clip(np.rint(scores[user, item]), 1, 5))
-            title = f"Film {item} ({1970 + item})"
-            writer.writerow([user, item, rating, 1000 + 7 * user + item, title])
-    return path
+    return write_ratings(tmp_path_factory.mktemp("ratings") / "ratings.csv")

@@ -13,15 +13,18 @@ import pytest
 import torch
 
 from raysweep.cluster.models import batchnorm
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
-from raysweep.cluster.search.ray_train import run_data_parallel
 from raysweep.cluster.search.run import run_search
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, write_shard
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.backbone_head import Rows as RowsLayer
+from tests.helpers import without_times
 
+TWO = RunOptions(workers=2, quiet=True)
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(300)]
 
 
@@ -85,8 +88,8 @@ def assert_same_curves(one: list[dict[str, Any]], other: list[dict[str, Any]]) -
 def test_two_workers_give_the_curves_of_one(features: Path, tmp_path: Path, stream: bool) -> None:
     """With dropout and batch normalisation, and a batch size that no number divides."""
     request = request_of(features, stream=stream)
-    alone = history(run_search(request, Storage(tmp_path / "one"), quiet=True))
-    result = run_data_parallel(request, Storage(tmp_path / "two"), 2, quiet=True)
+    alone = history(run_search(request, Storage(tmp_path / "one"), RunOptions(quiet=True)))
+    result = run_search(request, Storage(tmp_path / "two"), TWO)
     assert_same_curves(alone, history(result))
     assert result.complete
     for name in ("trials.parquet", "best/best.safetensors", "trials/00000/last.safetensors"):
@@ -116,14 +119,14 @@ def test_texts_train_in_two_processes_too(tmp_path: Path) -> None:
         data={"dataset": str(tmp_path / "texts.csv"), "length": 8, "vocabulary_size": 10},
         num_samples=1,
     ).checked()
-    alone = history(run_search(request, Storage(tmp_path / "one"), quiet=True))
-    result = run_data_parallel(request, Storage(tmp_path / "two"), 2, quiet=True)
+    alone = history(run_search(request, Storage(tmp_path / "one"), RunOptions(quiet=True)))
+    result = run_search(request, Storage(tmp_path / "two"), TWO)
     assert_same_curves(alone, history(result))
 
 
 def test_a_killed_worker_costs_no_epoch_and_changes_nothing(features: Path, tmp_path: Path) -> None:
     request = request_of(features, epochs=40)
-    expected = history(run_data_parallel(request, Storage(tmp_path / "calm"), 2, quiet=True))
+    expected = history(run_search(request, Storage(tmp_path / "calm"), TWO))
     killed: list[int] = []
 
     def kill() -> None:
@@ -137,11 +140,10 @@ def test_a_killed_worker_costs_no_epoch_and_changes_nothing(features: Path, tmp_
 
     thread = threading.Thread(target=kill)
     thread.start()
-    found = history(run_data_parallel(request, Storage(tmp_path / "storm"), 2, quiet=True))
+    stormy = history(run_search(request, Storage(tmp_path / "storm"), TWO))
     thread.join()
     assert killed
-    strip = [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in found]
-    assert strip == [{k: v for k, v in r.items() if k != "time_epoch_s"} for r in expected]
+    assert without_times(stormy) == without_times(expected)
 
 
 def test_a_family_that_cannot_share_batches_is_refused(tmp_path: Path, ratings_csv: Path) -> None:
@@ -149,12 +151,12 @@ def test_a_family_that_cannot_share_batches_is_refused(tmp_path: Path, ratings_c
         task="matrix_factorization", data={"dataset": str(ratings_csv)}, num_samples=1
     ).checked()
     with pytest.raises(UserError, match="trains in one process only"):
-        run_data_parallel(request, Storage(tmp_path), 2, quiet=True)
+        run_search(request, Storage(tmp_path), TWO)
 
 
 def test_too_many_workers_are_refused(features: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--workers 64 with 1 CPU and 0 GPU each do not fit"):
-        run_data_parallel(request_of(features), Storage(tmp_path), 64, quiet=True)
+        run_search(request_of(features), Storage(tmp_path), RunOptions(workers=64, quiet=True))
 
 
 def test_three_workers_measure_what_one_does(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,19 +17,14 @@ import pandas as pd
 import psutil
 import pytest
 
-pytestmark = pytest.mark.timeout(240)
+from tests.helpers import read_table, start_raysweep
+
+pytestmark = [pytest.mark.usefixtures("nothing_is_left_behind"), pytest.mark.timeout(240)]
 
 _NUM_TRIALS = 6
 # Slow enough (about 0.2 s an epoch) for a kill to hit the middle of a trial.
 _SEARCH = ["matrix_factorization", "l2", "--searcher", "random", "--epochs", "9"]
 _SEARCH += ["--num-samples", str(_NUM_TRIALS), "--set", "batch_size=1", "--json"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def nothing_is_left_behind() -> Iterator[None]:
-    yield
-    for process in psutil.Process().children(recursive=True):
-        process.kill()
 
 
 @pytest.fixture
@@ -46,11 +40,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(folder: Path, ratings_csv: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "raysweep.cluster.cli", "tune", *_SEARCH]
-    command += ["--dataset", str(ratings_csv), "--storage", str(folder), "--name", "run"]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+    run = ["--dataset", str(ratings_csv), "--storage", str(folder), "--name", "run"]
+    return start_raysweep("tune", *_SEARCH, *run)
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
@@ -66,10 +57,6 @@ def wait_for_results(folder: Path, count: int, process: subprocess.Popen[bytes])
         assert process.poll() is None, "the search ended before the fault"
         time.sleep(0.05)
     raise AssertionError("the search did not get going")
-
-
-def table(folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(folder / "run" / "trials.parquet").drop(columns="time_total_s")
 
 
 def title(process: psutil.Process) -> str:
@@ -91,7 +78,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, ratings_csv: Path) -> 
     finish(start(folder, ratings_csv))
     for state in folder.glob("run/trials/*/last.safetensors"):
         assert b"optimizer/" not in state.read_bytes(), "an ended trial keeps its weights alone"
-    frame = table(folder)
+    frame = read_table(folder / "run")
     assert len(frame) == _NUM_TRIALS
     assert set(frame["status"]) == {"finished", "stopped"}, "some trials stop, some finish"
     return frame
@@ -119,7 +106,7 @@ def test_a_search_survives_the_death_of_its_workers(
     wait_for_results(tmp_path, 6, process)
     kill(process)
     finish(process)
-    pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "run"), undisturbed)
 
 
 def test_the_command_can_be_killed_twice_and_run_again(
@@ -131,7 +118,7 @@ def test_the_command_can_be_killed_twice_and_run_again(
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     finish(start(tmp_path, ratings_csv))
-    pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "run"), undisturbed)
 
 
 def test_data_that_are_found_bad_while_ray_starts_are_told_of(tmp_path: Path) -> None:
@@ -172,7 +159,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive, "Ctrl-C leaves no process behind"
     finish(start(tmp_path, ratings_csv))
-    pd.testing.assert_frame_equal(table(tmp_path), undisturbed)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "run"), undisturbed)
 
 
 def test_a_full_disk_ends_with_one_message_and_space_lets_it_go_on(
@@ -185,4 +172,4 @@ def test_a_full_disk_ends_with_one_message_and_space_lets_it_go_on(
     assert b"Traceback" not in errors
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     finish(start(small_disk, ratings_csv))
-    pd.testing.assert_frame_equal(table(small_disk), undisturbed)
+    pd.testing.assert_frame_equal(read_table(small_disk / "run"), undisturbed)

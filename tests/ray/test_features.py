@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from PIL import Image
 from ray.cluster_utils import Cluster
 
 import raysweep.cluster as settings  # noqa: F401  (what Ray reads when it is imported)
 from raysweep.data.features.shards import read_split
+from tests.helpers import start_raysweep, write_noise_images
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.usefixtures("nothing_is_left_behind"), pytest.mark.timeout(600)]
 
 _NUM_IMAGES = {"train": 150, "valid": 10}
 _SIZE = 96
@@ -28,23 +27,10 @@ _COMMAND = ["--backbone", "timm/test_efficientnet", "--weights", "random", "--si
 _COMMAND += ["--shard-rows", "2", "--json"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def nothing_is_left_behind() -> Iterator[None]:
-    yield
-    for process in psutil.Process().children(recursive=True):
-        process.kill()
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of noise, all different, and three files that are none."""
-    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for split, count in _NUM_IMAGES.items():
-        for number in range(count):
-            path = folder / split / "ab"[number % 2] / f"{number:03}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            noise = rng.integers(0, 256, (12, 12 + number % 5, 3), dtype=np.uint8)
-            Image.fromarray(noise).resize((160, 120)).save(path)
+    folder = write_noise_images(tmp_path_factory.mktemp("images"), _NUM_IMAGES)
     (folder / "train/a/empty.jpg").write_bytes(b"")
     (folder / "train/a/text.jpg").write_text("no image")
     whole = (folder / "train/a/000.jpg").read_bytes()
@@ -53,13 +39,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(images: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "raysweep.cluster.cli", "features", str(images), str(out)]
-    return subprocess.Popen(
-        [*command, *_COMMAND, *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    return start_raysweep("features", str(images), str(out), *_COMMAND, *more)
 
 
 def finish(process: subprocess.Popen[bytes]) -> dict[str, object]:

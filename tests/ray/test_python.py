@@ -77,8 +77,8 @@ def test_the_same_arguments_resume_and_confirm_gives_a_row_a_seed(
         storage=folder / "runs",
     )
     assert len(run.trials) == 13
-    found = run.confirm(num_seeds=2)
-    test = found[found["metric"] == "test_rmse"]
+    confirmed = run.confirm(num_seeds=2)
+    test = confirmed[confirmed["metric"] == "test_rmse"]
     assert len(test) == 2 * test["configuration"].nunique()
 
 

@@ -35,8 +35,8 @@ def test_ours_stand_beside_the_published_and_missing_data_are_named(
     tmp_path: Path, ratings_csv: Path
 ) -> None:
     folder = Storage(tmp_path)
-    found = reproduce(references(str(ratings_csv)), folder, num_seeds=2, quick=True, quiet=True)
-    outcomes = [outcome for _, outcome in found]
+    results = reproduce(references(str(ratings_csv)), folder, num_seeds=2, quick=True, quiet=True)
+    outcomes = [outcome for _, outcome in results]
     assert [o.recipe for o in outcomes] == ["as published"] * 3, "quick leaves the longer one out"
     here, gone, other = outcomes
     assert here.mean is not None
@@ -52,7 +52,7 @@ def test_ours_stand_beside_the_published_and_missing_data_are_named(
     assert record["hardware"]["cores"] >= 1
     assert [r["published"] for r in record["results"]] == [0.8] * 3
     text = (tmp_path / "reproduce.md").read_text()
-    assert text == table_markdown(found)
+    assert text == table_markdown(results)
     assert f"| 0.8 | {here.mean:.4f} ± {here.interval:.4f} |" in text
     assert "- gone (as published): " in text
 

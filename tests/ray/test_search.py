@@ -12,12 +12,15 @@ import pandas as pd
 import pytest
 
 from raysweep.cluster.runs.ledger import Ledger
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import SavedRun, open_run
 from raysweep.cluster.search.confirm import confirm_run
 from raysweep.cluster.search.run import SearchResult, run_search
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
+from raysweep.trainables.dataset import Dataset
+from tests.helpers import read_table
 
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(180)]
 
@@ -34,12 +37,11 @@ def request_for(ratings_csv: Path, **changes: Any) -> SearchRequest:
     return SearchRequest(**{**values, **changes}).checked()
 
 
-def run(folder: Path, request: SearchRequest, **options: Any) -> SearchResult:
-    return run_search(request, Storage(folder), quiet=True, **options)
-
-
-def without_times(folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(folder / "trials.parquet").drop(columns="time_total_s")
+def run(
+    folder: Path, request: SearchRequest, dataset: Dataset | None = None, **options: Any
+) -> SearchResult:
+    options = {"pack": "off", "quiet": True, **options}
+    return run_search(request, Storage(folder), RunOptions(**options), dataset=dataset)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_every_trial_is_in_the_table_once_and_the_default_is_first(
     finished: tuple[Path, SearchRequest],
 ) -> None:
     folder, request = finished
-    table = without_times(folder)
+    table = read_table(folder)
     assert table["trial"].tolist() == [0, 1, 2, 3, 4]
     assert set(table["status"]) <= {"finished", "stopped"}
     default = request.config({}).to_dict()
@@ -98,7 +100,7 @@ def test_packed_trials_have_the_table_of_single_ones_also_resumed_without_packs(
     run(tmp_path / "single", request)
     run(tmp_path / "packed", dataclasses.replace(request, num_samples=5), pack="3")
     run(tmp_path / "packed", request, pack="auto")
-    one, other = (without_times(tmp_path / name) for name in ("single", "packed"))
+    one, other = (read_table(tmp_path / name) for name in ("single", "packed"))
     assert set(one["status"]) == {"finished", "stopped"}
     pd.testing.assert_frame_equal(one, other, rtol=1e-3)
     for index in range(8):
@@ -116,12 +118,12 @@ def test_the_projector_shows_the_best_models_films_and_users(
     config = (folder / "best" / "projector_config.pbtxt").read_text()
     assert all(f'"{name}.metadata.tsv"' in config for name in ("items", "users"))
     saved = open_run(str(folder), "")
-    found = saved.best_model().embeddings(saved.dataset.info)
+    embeddings = saved.best_model().embeddings(saved.dataset.info)
     lines = (folder / "best" / "items.metadata.tsv").read_text().splitlines()
-    assert [line.split("\t")[0] for line in lines[1:]] == found["items"].labels
+    assert [line.split("\t")[0] for line in lines[1:]] == embeddings["items"].labels
     rows = (folder / "best" / "items.tensors.tsv").read_text().splitlines()
     vectors = np.array([row.split("\t") for row in rows], np.float32)
-    assert np.array_equal(vectors, found["items"].vectors)
+    assert np.array_equal(vectors, embeddings["items"].vectors)
     runs = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload().Runs()
     assert "best" in runs, "TensorBoard looks into folders with an event file only"
 
@@ -167,7 +169,7 @@ def test_a_larger_num_samples_extends_the_search(
     folder, _ = finished
     run(tmp_path, request_for(ratings_csv, num_samples=3))
     run(tmp_path, request_for(ratings_csv, num_samples=5))
-    pd.testing.assert_frame_equal(without_times(tmp_path), without_times(folder))
+    pd.testing.assert_frame_equal(read_table(tmp_path), read_table(folder))
 
 
 def test_a_failed_trial_is_shown_and_the_others_go_on(tmp_path: Path, ratings_csv: Path) -> None:
@@ -188,7 +190,7 @@ def test_an_exhausted_time_budget_pauses_and_the_same_call_goes_on(
     first = run(tmp_path, request, time_budget=0.0)
     assert not first.complete
     assert run(tmp_path, request).complete
-    pd.testing.assert_frame_equal(without_times(tmp_path), without_times(folder))
+    pd.testing.assert_frame_equal(read_table(tmp_path), read_table(folder))
 
 
 @pytest.mark.parametrize("scheduler", ["hyperband", "median", "pbt", "none"])
@@ -315,5 +317,5 @@ def test_changed_data_are_noticed(
     shorter.write_text("\n".join(ratings_csv.read_text().splitlines()[:-5]) + "\n")
     folder, request = finished
     changed = dataclasses.replace(request, data={**request.data, "dataset": str(shorter)})
-    with pytest.raises(UserError, match="data"):
+    with pytest.raises(UserError, match=r"the data themselves .* changed"):
         run(folder, changed)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from raysweep.cluster.models.words import generate
+from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import open_run
 from raysweep.cluster.search.confirm import confirm_run
@@ -45,7 +46,7 @@ def test_dropout_sites_of_a_sentiment_model_are_searched_and_confirmed(
         searcher="random",
         num_samples=3,
     ).checked()
-    result = run_search(request, Storage(tmp_path), quiet=True)
+    result = run_search(request, Storage(tmp_path), RunOptions(quiet=True))
     assert result.complete
     best = result.ledger.ranked()[0].best("val_accuracy", "max")
     assert best is not None
@@ -67,7 +68,7 @@ def test_a_network_learns_to_write_and_its_samples_reach_tensorboard(tmp_path: P
         num_samples=1,
     ).checked()
     folder = tmp_path / "run"
-    result = run_search(request, Storage(folder), quiet=True)
+    result = run_search(request, Storage(folder), RunOptions(quiet=True))
     losses = [r["val_loss"] for r in result.ledger.trials[0].history]
     assert losses[-1] < losses[0]
     written = generate(open_run(str(folder), ""), "the cat ", 40, temperature=0.0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,12 +15,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import ray
+import torch
 
+from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import Rows, Shard, ShardIndex, write_shard
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, write_shard
+from raysweep.data.sources.fetch import fetch, locate
 from raysweep.trainables import LEARNERS, get_learner
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.images.config import ImageFeaturesData
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.ratings.learner import RatingsData
 from raysweep.trainables.sequences.config import SequenceConfig, WordsConfig
 from raysweep.trainables.texts.config import SentimentData
@@ -35,6 +41,51 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a unit test must not start Ray; put it in tests/ray")
 
     monkeypatch.setattr(ray, "init", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def run_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `raysweep` with arguments, in this process; returns exit code, output and errors."""
+    from raysweep.cluster import cli
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["raysweep", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sample() -> Callable[[str], Path]:
+    """Finds a published dataset in $RAYSWEEP_DATA or the cache, or downloads it.
+
+    This is the only skip in tests/unit: a publisher may be out of reach, or (as ImageNet's) give
+    the data to those alone who sign. Where RAYSWEEP_DATA names a folder, the samples are meant to
+    be there, and a missing one fails with what to do.
+    """
+
+    def find(name: str) -> Path:
+        folder = os.environ.get("RAYSWEEP_DATA", "")
+        if folder and (Path(folder) / name).exists():
+            return Path(folder) / name
+        try:
+            return locate(name) or fetch(name, progress=False)
+        except UserError as error:
+            missing = f"needs {name}, best in a folder that RAYSWEEP_DATA names: {error}"
+            if folder:
+                pytest.fail(missing)
+            pytest.skip(missing)
+
+    return find
 
 
 @pytest.fixture(scope="session")
@@ -172,8 +223,6 @@ def texts_dataset(texts_csv: Path) -> Dataset:
 @pytest.fixture(params=sorted(LEARNERS))
 def learner_class(request: pytest.FixtureRequest) -> type[Learner[Any]]:
     """Every trainable in turn."""
-    if find_spec(LEARNERS[request.param].partition(":")[0]) is None:
-        pytest.skip(f"{request.param} is not written yet")
     return get_learner(request.param)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from raysweep.data.features.shards import ShardIndex
+    from raysweep.data.features.shard_index import ShardIndex
 
 __all__ = ["Rows", "backbone_head", "dense_layers", "dense_sites"]
 

@@ -13,15 +13,18 @@ from torch import Tensor, nn
 from raysweep.core.config import Config
 from raysweep.core.errors import UserError
 from raysweep.data.images.lists import path_of
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.embedding import Embedding
 from raysweep.trainables.images.config import ImageFeaturesData, ImageHeadConfig
 from raysweep.trainables.images.network import HeadNet, pool
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.images.stacked import head_losses
+from raysweep.trainables.learner import Learner
+from raysweep.trainables.parallel import PartialBatch
+from raysweep.trainables.stacked import Stackable, StackedModels
 
 if TYPE_CHECKING:
     from raysweep.data.features.sets import FeatureSet, ImageFeatures
     from raysweep.data.features.stream import FeatureStream
-    from raysweep.trainables.pack import Pack
 
 __all__ = ["ImageHead"]
 
@@ -32,7 +35,7 @@ _NO_HEAD = "start=backbone needs the backbone's own dense layers; add --data bac
 Batch = tuple[Tensor, ...]
 
 
-class ImageHead(Learner[ImageHeadConfig]):
+class ImageHead(Learner[ImageHeadConfig], Stackable):
     """Classes of images, from features. Batches are (features, sizes, labels)."""
 
     name: ClassVar[str] = "image_head"
@@ -41,7 +44,6 @@ class ImageHead(Learner[ImageHeadConfig]):
     data_class: ClassVar[type[Config]] = ImageFeaturesData
     metrics: ClassVar[Mapping[str, str]] = {"val_accuracy": "max", "val_loss": "min"}
     splits: ClassVar[str] = "exactly"
-    stacks: ClassVar[bool] = True
     packed_fields: ClassVar[frozenset[str]] = frozenset(
         ("dense_l2", "input_dropout", "dense_dropout", "label_smoothing", "learning_rate")
     )
@@ -84,7 +86,7 @@ class ImageHead(Learner[ImageHeadConfig]):
     def check(cls, config: Any, data: Any) -> None:
         """Refuses start=backbone without its layers, and a choice of variants where none are."""
         from raysweep.core.storage import Storage
-        from raysweep.data.features.shards import ShardIndex
+        from raysweep.data.features.shard_index import ShardIndex
 
         if config.start == "backbone" and not data.backbone_head:
             raise UserError(_NO_HEAD)
@@ -162,7 +164,7 @@ class ImageHead(Learner[ImageHeadConfig]):
         """Batches an epoch; the last one may be smaller."""
         return -(-(len(self._always) + self._num_drawn) // self.config.batch_size)
 
-    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+    def batches(self, generator: torch.Generator) -> Iterator[Batch | PartialBatch]:
         """Rows in an order drawn by `generator`."""
         drawn = torch.randperm(len(self._drawn_from), generator=generator)[: self._num_drawn]
         rows = torch.cat([self._always, self._drawn_from[drawn]])
@@ -179,28 +181,18 @@ class ImageHead(Learner[ImageHeadConfig]):
 
     def _streamed(
         self, stream: FeatureStream, rows: Tensor, generator: torch.Generator
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Batch | PartialBatch]:
         """Rows read from their shards; each worker has its own rows of a batch already."""
         wanted = np.zeros(len(self.data["train_labels"]), bool)
         wanted[rows.numpy()] = True
         seed = int(torch.randint(2**62, (1,), generator=generator))
-        rank, workers = (self.parallel.rank, self.parallel.workers) if self.parallel else (0, 1)
-        for part in stream.batches(seed, wanted, self.config.batch_size, rank, workers):
-            features, numbers = self.tensor(part.features), self.tensor(part.rows)
-            places = (self.tensor(part.places), torch.tensor(part.total)) if self.parallel else ()
-            yield (*self._batch(features, numbers), *places)
-
-    def split(self, batch: Batch) -> tuple[Batch, float]:
-        """This worker's rows; a stream has chosen them by where they lie."""
-        assert self.parallel is not None
-        if len(batch) == 3:
-            return self.parallel.split(batch)
-        return self.parallel.take(batch[:3], batch[3], int(batch[4]))
-
-    def on_split(self) -> None:
-        """Normalisation and dropout see the whole batch."""
-        assert self.parallel is not None
-        self.model.split_over(self.parallel)
+        size = self.config.batch_size
+        for part in stream.batches(seed, wanted, size, self.rank, self.num_workers):
+            batch = self._batch(self.tensor(part.features), self.tensor(part.rows))
+            if self.num_workers > 1:
+                yield PartialBatch(batch, self.tensor(part.positions), part.total)
+            else:
+                yield batch
 
     @property
     def train_features(self) -> Tensor:
@@ -224,15 +216,9 @@ class ImageHead(Learner[ImageHeadConfig]):
         )
         return total / max(len(labels), 1)
 
-    def pack_loss(self, pack: Pack, batch: Batch) -> Tensor:
-        """Cross-entropy of every head of a pack."""
-        from raysweep.trainables.images.pack import head_losses
-
-        return head_losses(pack, *batch)
-
-    def empty_loss(self, batch: Batch) -> Tensor:
-        """Normalisation waits for every worker, also for one without rows."""
-        return self.loss(batch)
+    def stacked_loss(self, stacked: StackedModels, batch: Batch) -> Tensor:
+        """Cross-entropy of every one of stacked heads."""
+        return head_losses(stacked, *batch)
 
     def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
         """dense_l2 on the weights (not the biases) of the dense layers."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from raysweep.trainables.images.batchnorm import StreamingMoments
 from raysweep.trainables.images.config import ImageHeadConfig
-from raysweep.trainables.parallel import Parallel, Slice
+from raysweep.trainables.parallel import Slice, WholeBatchLayer
 
 __all__ = ["HeadNet", "pool"]
 
@@ -23,10 +23,8 @@ def pool(features: Tensor, how: str) -> Tensor:
     return maps.mean(2) if how == "mean" else maps.amax(2)
 
 
-class BatchNorm(nn.BatchNorm1d):
+class BatchNorm(WholeBatchLayer, nn.BatchNorm1d):
     """Batch normalisation whose batch may be in several processes; one row alone trains too."""
-
-    parallel: Parallel | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalises rows [n, num_features]."""
@@ -63,14 +61,12 @@ class BatchNorm(nn.BatchNorm1d):
         return away / (variance + self.eps).sqrt() * self.weight + self.bias
 
 
-class Dropout(nn.Module):
+class Dropout(WholeBatchLayer, nn.Module):
     """Dropout that gives a row the same mask, whichever process it is in.
 
     Args:
         rate: share of the values dropped.
     """
-
-    parallel: Parallel | None = None
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -145,12 +141,6 @@ class HeadNet(nn.Module):
             rows = torch.cat([rows, standard.to(rows.dtype)], 1)
         hidden: Tensor = self.hidden(rows)
         return hidden
-
-    def split_over(self, parallel: Parallel) -> None:
-        """Tells the layers that a batch is in several processes."""
-        for layer in self.modules():
-            if isinstance(layer, (BatchNorm, Dropout)):
-                layer.parallel = parallel
 
     @torch.no_grad()
     def settle(self, features: Tensor, sizes: Tensor) -> None:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -15,19 +15,18 @@ from torch import Tensor, nn
 from raysweep.core.config import Config, option
 from raysweep.core.errors import UserError
 from raysweep.data.ratings.ratings import Interactions, Ratings
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.embedding import Embedding
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.optim import TrainingConfig
 from raysweep.trainables.ratings.columns import item_columns, user_columns
-
-if TYPE_CHECKING:
-    from raysweep.trainables.pack import Pack
+from raysweep.trainables.stacked import StackedModels
 
 __all__ = ["PACKED_FIELDS", "RatingsConfig", "RatingsData", "RatingsLearner", "Tables"]
 
 _EVALUATE_AT_ONCE = 1 << 18
 _ROLES = ("user", "item")
-# What both models may differ in within a pack.
+# What both models may differ in within a stacked.
 PACKED_FIELDS = frozenset(("embedding_l2", "bias_l2", "implicit_l2", "learning_rate", "init_scale"))
 
 
@@ -251,22 +250,26 @@ class Tables(nn.Module):
             users = users + self._scale * sums
         return nn.functional.embedding(user, users), self.item(item)
 
-    def pack_look_up(self, pack: Pack, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+    def stacked_look_up(
+        self, stacked: StackedModels, user: Tensor, item: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """`look_up` for every model of a pack that these tables lead, [K, n, num_factors] each."""
-        users = pack.of(self.user.weight)
+        users = stacked.of(self.user.weight)
         if self.implicit is not None:
             # One sum of wide rows for all models.
-            wide = pack.of(self.implicit).transpose(0, 1).flatten(1)
+            wide = stacked.of(self.implicit).transpose(0, 1).flatten(1)
             sums = _BagSum.apply(wide, *self._bags, *self._bags_back)
-            users = users + self._scale * sums.view(len(sums), len(pack), -1).transpose(0, 1)
-        return pack.embedding(users, user), pack.embedding(pack.of(self.item.weight), item)
+            users = users + self._scale * sums.view(len(sums), len(stacked), -1).transpose(0, 1)
+        return stacked.embedding(users, user), stacked.embedding(stacked.of(self.item.weight), item)
 
-    def pack_baseline(self, pack: Pack, user: Tensor, item: Tensor) -> Tensor | float:
+    def stacked_baseline(
+        self, stacked: StackedModels, user: Tensor, item: Tensor
+    ) -> Tensor | float:
         """`baseline` for every model of a pack, [K, n]."""
         if not self.biases:
             return 0.0
-        of_users = pack.embedding(pack.of(self.user_bias.weight), user)
-        of_items = pack.embedding(pack.of(self.item_bias.weight), item)
+        of_users = stacked.embedding(stacked.of(self.user_bias.weight), user)
+        of_items = stacked.embedding(stacked.of(self.item_bias.weight), item)
         return (of_users + of_items).squeeze(2) + self.mean
 
     def baseline(self, user: Tensor, item: Tensor) -> Tensor | float:
@@ -303,9 +306,9 @@ def _starts(sorted_ids: Tensor, size: int) -> Tensor:
 
 
 def _locate(config: RatingsData) -> Path:
-    from raysweep.data.sources.fetch import DATASETS, fetch
+    from raysweep.data.sources.fetch import CATALOGUE, fetch
 
-    if config.dataset in DATASETS:
+    if config.dataset in CATALOGUE:
         return fetch(config.dataset, data_dir=config.data_dir)
     return Path(config.data_dir or ".", config.dataset).expanduser()
 

@@ -7,15 +7,13 @@ Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommender Syste
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from raysweep.core.config import option
 from raysweep.trainables.ratings.learner import PACKED_FIELDS, RatingsConfig, RatingsLearner, Tables
-
-if TYPE_CHECKING:
-    from raysweep.trainables.pack import Pack
+from raysweep.trainables.stacked import Stackable, StackedModels
 
 __all__ = ["MatrixFactorization", "MatrixFactorizationConfig"]
 
@@ -33,13 +31,12 @@ class _DotProduct(Tables):
         return (user_vector * item_vector).sum(1) + self.baseline(user, item)
 
 
-class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig]):
+class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig], Stackable):
     """The dot product of a user's and an item's factors, with biases."""
 
     name: ClassVar[str] = "matrix_factorization"
     summary: ClassVar[str] = "ratings: user factors · item factors + biases"
     config_class = MatrixFactorizationConfig
-    stacks: ClassVar[bool] = True
     packed_fields: ClassVar[frozenset[str]] = PACKED_FIELDS
 
     model: _DotProduct
@@ -48,11 +45,13 @@ class MatrixFactorization(RatingsLearner[MatrixFactorizationConfig]):
         """The tables; the global mean is the training set's."""
         return _DotProduct(self.data, self.config, biases=self.config.biases)
 
-    def pack_loss(self, pack: Pack, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Mean squared error of every model of a pack: one look-up in all their tables."""
+    def stacked_loss(self, stacked: StackedModels, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Mean squared error of every one of stacked models: one look-up in all their tables."""
         user, item, rating = batch
-        vectors = self.model.pack_look_up(pack, user, item)
-        predicted = (vectors[0] * vectors[1]).sum(2) + self.model.pack_baseline(pack, user, item)
+        vectors = self.model.stacked_look_up(stacked, user, item)
+        predicted = (vectors[0] * vectors[1]).sum(2) + self.model.stacked_baseline(
+            stacked, user, item
+        )
         return (predicted - rating).square().mean(1)
 
     @property

@@ -9,7 +9,7 @@ embeddings (He et al., "Neural Collaborative Filtering", WWW 2017, fuse the two 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,7 @@ from torch import Tensor, nn
 from raysweep.core.config import option
 from raysweep.core.errors import UserError
 from raysweep.trainables.ratings.learner import PACKED_FIELDS, RatingsConfig, RatingsLearner, Tables
-
-if TYPE_CHECKING:
-    from raysweep.trainables.pack import Pack
+from raysweep.trainables.stacked import Stackable, StackedModels
 
 __all__ = ["RatingsNet", "RatingsNetConfig"]
 
@@ -97,13 +95,12 @@ class _Network(nn.Module):
         return rating
 
 
-class RatingsNet(RatingsLearner[RatingsNetConfig]):
+class RatingsNet(RatingsLearner[RatingsNetConfig], Stackable):
     """Dense layers on the embeddings of a user and an item."""
 
     name: ClassVar[str] = "ratings_net"
     summary: ClassVar[str] = "ratings: dense layers on user and item embeddings and features"
     config_class = RatingsNetConfig
-    stacks: ClassVar[bool] = True
     packed_fields: ClassVar[frozenset[str]] = PACKED_FIELDS | frozenset(
         ("dense_l2", "embedding_dropout", "dense_dropout", "embedding_rate")
     )
@@ -114,24 +111,24 @@ class RatingsNet(RatingsLearner[RatingsNetConfig]):
         """Tables and dense layers."""
         return _Network(self.data, self.config)
 
-    def pack_loss(self, pack: Pack, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Mean squared error of every model of a pack; see `_Network.forward`."""
+    def stacked_loss(self, stacked: StackedModels, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Mean squared error of every one of stacked models; see `_Network.forward`."""
         user, item, rating = batch
-        net, configs = self.model, [learner.config for learner in pack.learners]
-        vectors = net.tables.pack_look_up(pack, user, item)
-        inputs = [pack.drop(each, [c.embedding_dropout for c in configs]) for each in vectors]
+        net, configs = self.model, [learner.config for learner in stacked.learners]
+        vectors = net.tables.stacked_look_up(stacked, user, item)
+        inputs = [stacked.drop(each, [c.embedding_dropout for c in configs]) for each in vectors]
         for role, table in net.features:
             known = table.index_select(0, user if role == "user" else item)
-            inputs.append(known.expand(len(pack), -1, -1))
+            inputs.append(known.expand(len(stacked), -1, -1))
         rows = torch.cat(inputs, 2)
         *hidden, output = net.dense_layers()
         for number, layer in enumerate(hidden):
-            rows = pack.linear(layer, rows).relu()
-            rows = pack.drop(rows, [c.dense_dropout[number] for c in configs])
-        predicted = pack.linear(output, rows).squeeze(2)
+            rows = stacked.linear(layer, rows).relu()
+            rows = stacked.drop(rows, [c.dense_dropout[number] for c in configs])
+        predicted = stacked.linear(output, rows).squeeze(2)
         if net.factorization:
             predicted = predicted + (vectors[0] * vectors[1]).sum(2)
-            predicted = predicted + net.tables.pack_baseline(pack, user, item)
+            predicted = predicted + net.tables.stacked_baseline(stacked, user, item)
         return (predicted - rating).square().mean(1)
 
     @property

@@ -13,21 +13,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from raysweep.core.config import Config, option
+from raysweep.core.config import Config
 from raysweep.core.errors import UserError
 from raysweep.data.texts.vocabulary import PADDING
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.embedding import Embedding
-from raysweep.trainables.learner import Dataset, Learner
-from raysweep.trainables.optim import TrainingConfig
-from raysweep.trainables.sequences.config import SequenceConfig, load_sequence, symbol_embedding
+from raysweep.trainables.learner import Learner
+from raysweep.trainables.sequences.config import (
+    CharRNNConfig,
+    SequenceConfig,
+    load_sequence,
+    symbol_embedding,
+)
 from raysweep.trainables.sequences.recurrent import (
-    CELLS,
     Network,
     State,
     choose,
@@ -35,47 +38,13 @@ from raysweep.trainables.sequences.recurrent import (
     first_rows,
 )
 
-__all__ = ["CharRNN", "CharRNNConfig"]
+__all__ = ["CharRNN"]
 
 _EVALUATED_STREAMS = 32
 _EVALUATED_AT_ONCE = 16_384  # symbols; of short windows many rows go together
 _SCORES_AT_ONCE = 2_000_000
 _SAMPLE_SEED_SYMBOLS = 40
 _SAMPLE_SYMBOLS = {"characters": 320, "words": 60}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CharRNNConfig(TrainingConfig):
-    """Fields of the network, from its input to its output."""
-
-    cell: str = option("lstm", "kind of recurrent unit", choices=tuple(CELLS))
-    embedding_size: int = option(64, "numbers that stand for a symbol", low=1, high=4096)
-    hidden_size: int = option(384, "units of each recurrent layer", low=1, high=8192)
-    num_layers: int = option(1, "recurrent layers, one on another", low=1, high=16)
-    input_dropout: float = option(0.0, "share of the embedding's values dropped", low=0, high=0.95)
-    layer_dropout: float = option(
-        0.2, "share dropped between recurrent layers; one layer has no between", low=0, high=0.95
-    )
-    output_dropout: float = option(
-        0.4, "share of the last layer's values dropped before the output", low=0, high=0.95
-    )
-    tied_weights: bool = option(False, "output layer and embedding share their weights")
-    sequence_length: int = option(64, "symbols of a window, for gradients", low=1, high=100_000)
-    carry_state: bool = option(True, "a window starts in the state that the one before left")
-    predict: str = option(
-        "every",
-        "learn every next symbol, or only the one after a window",
-        choices=("every", "last"),
-    )
-    max_norm: float = option(1.0, "longest gradient; longer ones are cut to it", low=1e-6)
-    epochs: int = option(15, "passes over the training text", low=1)
-    batch_size: int = option(32, "streams of text read side by side", low=1)
-    learning_rate: float = option(4e-3, "step size at its highest", low=1e-7, high=10.0)
-    schedule: str = option(
-        "cosine",
-        "learning rate over the run: constant, linear or cosine to zero, or lr_phases",
-        choices=("constant", "linear", "cosine", "phases"),
-    )
 
 
 class CharRNN(Learner[CharRNNConfig]):

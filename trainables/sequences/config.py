@@ -1,4 +1,4 @@
-"""Which text the sequence models read: any file, as characters or as words, or film reviews."""
+"""The fields of sequence models, and of the text that they read: any file, or film reviews."""
 
 from __future__ import annotations
 
@@ -8,13 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raysweep.core.config import Config, option
+from raysweep.core.errors import UserError
 from raysweep.data.texts.characters import SequenceData, load
 from raysweep.trainables.embedding import Embedding
+from raysweep.trainables.optim import TrainingConfig
 
-__all__ = ["SequenceConfig", "WordsConfig", "load_sequence", "load_words", "symbol_embedding"]
+__all__ = [
+    "CELLS",
+    "CharRNNConfig",
+    "SequenceConfig",
+    "WordVectorsConfig",
+    "WordsConfig",
+    "load_sequence",
+    "load_words",
+    "symbol_embedding",
+]
+
+CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+"""Recurrent layers by the name that the field `cell` has for them."""
 
 _LONGEST_REVIEW = 2500  # words; the longest one of the official training set has 2,493
 _INVISIBLE = {" ": "space", "\n": "line break", "\t": "tab"}
@@ -40,6 +54,79 @@ class WordsConfig(Config):
     data_dir: str | None = option(None, "folder with your copy of the dataset")
     vocabulary_size: int = option(10_000, "ids, padding and rare words included", low=3)
     encoding: str = option("", "how a text file is written; utf-8, but latin-1 for nietzsche")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CharRNNConfig(TrainingConfig):
+    """Fields of the network, from its input to its output."""
+
+    cell: str = option("lstm", "kind of recurrent unit", choices=tuple(CELLS))
+    embedding_size: int = option(64, "numbers that stand for a symbol", low=1, high=4096)
+    hidden_size: int = option(384, "units of each recurrent layer", low=1, high=8192)
+    num_layers: int = option(1, "recurrent layers, one on another", low=1, high=16)
+    input_dropout: float = option(0.0, "share of the embedding's values dropped", low=0, high=0.95)
+    layer_dropout: float = option(
+        0.2, "share dropped between recurrent layers; one layer has no between", low=0, high=0.95
+    )
+    output_dropout: float = option(
+        0.4, "share of the last layer's values dropped before the output", low=0, high=0.95
+    )
+    tied_weights: bool = option(False, "output layer and embedding share their weights")
+    sequence_length: int = option(64, "symbols of a window, for gradients", low=1, high=100_000)
+    carry_state: bool = option(True, "a window starts in the state that the one before left")
+    predict: str = option(
+        "every",
+        "learn every next symbol, or only the one after a window",
+        choices=("every", "last"),
+    )
+    max_norm: float = option(1.0, "longest gradient; longer ones are cut to it", low=1e-6)
+    epochs: int = option(15, "passes over the training text", low=1)
+    batch_size: int = option(32, "streams of text read side by side", low=1)
+    learning_rate: float = option(4e-3, "step size at its highest", low=1e-7, high=10.0)
+    schedule: str = option(
+        "cosine",
+        "learning rate over the run: constant, linear or cosine to zero, or lr_phases",
+        choices=("constant", "linear", "cosine", "phases"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WordVectorsConfig(TrainingConfig):
+    """Fields of both tasks."""
+
+    task: str = option(
+        "corrupted",
+        "tell real windows from corrupted ones, or skip-gram with negative sampling",
+        choices=("corrupted", "skip_gram"),
+    )
+    window: int = option(11, "words of a window, an odd number", low=3, high=101)
+    embedding_size: int = option(50, "numbers that stand for a word", low=1, high=4096)
+    hidden_size: int = option(100, "units of the hidden layer; corrupted only", low=1, high=8192)
+    embedding_dropout: float = option(0.0, "share of vectors' values dropped", low=0, high=0.95)
+    hidden_dropout: float = option(0.0, "share of hidden units dropped", low=0, high=0.95)
+    num_negatives: int = option(5, "random words a window; skip_gram only", low=1, high=1000)
+    noise_power: float = option(
+        0.75, "random words are drawn by frequency to this power; 0: all alike", low=0.0, high=2.0
+    )
+    frequent: float = option(
+        1e-3,
+        "share of the text; windows around more frequent words weigh less, by the square root; "
+        "1: all weigh the same",
+        low=1e-7,
+        high=1.0,
+    )
+    epochs: int = option(5, "passes over every window", low=1)
+    batch_size: int = option(1024, "windows a step", low=1)
+    learning_rate: float = option(3e-3, "step size at its highest", low=1e-7, high=10.0)
+
+    def check(self) -> None:
+        """Refuses windows without a middle."""
+        TrainingConfig.check(self)
+        if self.window % 2 == 0:
+            raise UserError(
+                f"window={self.window} has no middle word; use {self.window - 1} or "
+                f"{self.window + 1}"
+            )
 
 
 def load_sequence(config: SequenceConfig) -> SequenceData:
@@ -121,8 +208,8 @@ def _encoding(dataset: str) -> str:
 
 
 def _locate(dataset: str, data_dir: str | None) -> Path:
-    from raysweep.data.sources.fetch import DATASETS, fetch
+    from raysweep.data.sources.fetch import CATALOGUE, fetch
 
-    if dataset in DATASETS:
+    if dataset in CATALOGUE:
         return fetch(dataset, data_dir=data_dir)
     return Path(data_dir or ".", dataset).expanduser()

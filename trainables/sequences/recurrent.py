@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from raysweep.core.errors import UserError
+from raysweep.trainables.sequences.config import CELLS, CharRNNConfig
 
-if TYPE_CHECKING:
-    from raysweep.trainables.sequences.char_rnn import CharRNNConfig
-
-__all__ = ["CELLS", "Network", "State", "choose", "detached", "first_rows"]
+__all__ = ["Network", "State", "choose", "detached", "first_rows"]
 
 State = Any
 """Of an LSTM two tensors, else one; each float32 [num_layers, rows, hidden_size]. None is empty."""
-
-CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class Network(nn.Module):

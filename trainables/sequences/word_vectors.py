@@ -10,66 +10,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from raysweep.core.config import Config, option
+from raysweep.core.config import Config
 from raysweep.core.errors import UserError
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.embedding import Embedding
-from raysweep.trainables.learner import Dataset, Learner
-from raysweep.trainables.optim import TrainingConfig
-from raysweep.trainables.sequences.config import WordsConfig, load_words, symbol_embedding
+from raysweep.trainables.learner import Learner
+from raysweep.trainables.sequences.config import (
+    WordsConfig,
+    WordVectorsConfig,
+    load_words,
+    symbol_embedding,
+)
+from raysweep.trainables.stacked import Stackable, StackedModels
 
-if TYPE_CHECKING:
-    from raysweep.trainables.pack import Pack
-
-__all__ = ["Noise", "WordVectorsConfig", "WordVectorsLearner"]
+__all__ = ["Noise", "WordVectorsLearner"]
 
 _EVALUATED_AT_ONCE = 8192
 _EVALUATION_SEED = 20_161_103  # the same questions for every trial
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WordVectorsConfig(TrainingConfig):
-    """Fields of both tasks."""
-
-    task: str = option(
-        "corrupted",
-        "tell real windows from corrupted ones, or skip-gram with negative sampling",
-        choices=("corrupted", "skip_gram"),
-    )
-    window: int = option(11, "words of a window, an odd number", low=3, high=101)
-    embedding_size: int = option(50, "numbers that stand for a word", low=1, high=4096)
-    hidden_size: int = option(100, "units of the hidden layer; corrupted only", low=1, high=8192)
-    embedding_dropout: float = option(0.0, "share of vectors' values dropped", low=0, high=0.95)
-    hidden_dropout: float = option(0.0, "share of hidden units dropped", low=0, high=0.95)
-    num_negatives: int = option(5, "random words a window; skip_gram only", low=1, high=1000)
-    noise_power: float = option(
-        0.75, "random words are drawn by frequency to this power; 0: all alike", low=0.0, high=2.0
-    )
-    frequent: float = option(
-        1e-3,
-        "share of the text; windows around more frequent words weigh less, by the square root; "
-        "1: all weigh the same",
-        low=1e-7,
-        high=1.0,
-    )
-    epochs: int = option(5, "passes over every window", low=1)
-    batch_size: int = option(1024, "windows a step", low=1)
-    learning_rate: float = option(3e-3, "step size at its highest", low=1e-7, high=10.0)
-
-    def check(self) -> None:
-        """Refuses windows without a middle."""
-        TrainingConfig.check(self)
-        if self.window % 2 == 0:
-            raise UserError(
-                f"window={self.window} has no middle word; use {self.window - 1} or "
-                f"{self.window + 1}"
-            )
 
 
 class Noise:
@@ -137,22 +100,24 @@ class _Windows(nn.Module):
         )
         return real, corrupted
 
-    def pack_forward(self, pack: Pack, windows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def stacked_forward(
+        self, stacked: StackedModels, windows: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """`forward` of every network of a pack, [K, n, 1] twice."""
         count, width = windows.shape
-        configs = [learner.config for learner in pack.learners]
-        table, rates = pack.of(self.embedding.weight), [c.embedding_dropout for c in configs]
-        vectors = pack.drop(pack.embedding(table, windows.flatten()), rates)
-        vectors = vectors.view(len(pack), count, width, -1)
+        configs = [learner.config for learner in stacked.learners]
+        table, rates = stacked.of(self.embedding.weight), [c.embedding_dropout for c in configs]
+        vectors = stacked.drop(stacked.embedding(table, windows.flatten()), rates)
+        vectors = vectors.view(len(stacked), count, width, -1)
         half = width // 2
         around = torch.cat([vectors[:, :, :half], vectors[:, :, half + 1 :]], 2).flatten(2)
-        context = pack.linear(self.context, around)
-        words = vectors[:, :, half], pack.drop(pack.embedding(table, noise[:, 0]), rates)
+        context = stacked.linear(self.context, around)
+        words = vectors[:, :, half], stacked.drop(stacked.embedding(table, noise[:, 0]), rates)
         hidden_rates = [c.hidden_dropout for c in configs]
         real, corrupted = (
-            pack.linear(
+            stacked.linear(
                 self.output,
-                pack.drop(torch.relu(context + pack.linear(self.middle, word)), hidden_rates),
+                stacked.drop(torch.relu(context + stacked.linear(self.middle, word)), hidden_rates),
             )
             for word in words
         )
@@ -177,22 +142,24 @@ class _SkipGram(nn.Module):
         around = torch.cat([windows[:, :half], windows[:, half + 1 :]], 1)
         return (self.context(around) @ middle).squeeze(2), (self.context(noise) @ middle).squeeze(2)
 
-    def pack_forward(self, pack: Pack, windows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def stacked_forward(
+        self, stacked: StackedModels, windows: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """`forward` of every network of a pack, [K, n, window - 1] and [K, n, negatives]."""
         half = windows.shape[1] // 2
-        rates = [learner.config.embedding_dropout for learner in pack.learners]
-        table, contexts = pack.of(self.embedding.weight), pack.of(self.context.weight)
-        middle = pack.drop(pack.embedding(table, windows[:, half]), rates)[..., None]
+        rates = [learner.config.embedding_dropout for learner in stacked.learners]
+        table, contexts = stacked.of(self.embedding.weight), stacked.of(self.context.weight)
+        middle = stacked.drop(stacked.embedding(table, windows[:, half]), rates)[..., None]
 
         def scores(ids: Tensor) -> Tensor:
-            vectors = pack.embedding(contexts, ids.flatten()).view(len(pack), *ids.shape, -1)
+            vectors = stacked.embedding(contexts, ids.flatten()).view(len(stacked), *ids.shape, -1)
             return (vectors @ middle).squeeze(3)
 
         around = torch.cat([windows[:, :half], windows[:, half + 1 :]], 1)
         return scores(around), scores(noise)
 
 
-class WordVectorsLearner(Learner[WordVectorsConfig]):
+class WordVectorsLearner(Learner[WordVectorsConfig], Stackable):
     """Vectors of a text's words."""
 
     name: ClassVar[str] = "word_vectors"
@@ -200,7 +167,6 @@ class WordVectorsLearner(Learner[WordVectorsConfig]):
     config_class = WordVectorsConfig
     data_class: ClassVar[type[Config]] = WordsConfig
     metrics: ClassVar[Mapping[str, str]] = {"val_loss": "min", "val_accuracy": "max"}
-    stacks: ClassVar[bool] = True
     packed_fields: ClassVar[frozenset[str]] = frozenset(
         ("embedding_dropout", "hidden_dropout", "frequent", "learning_rate")
     )
@@ -277,13 +243,12 @@ class WordVectorsLearner(Learner[WordVectorsConfig]):
         losses = self._losses(*self.model(windows, noise))
         return (losses * weights).sum() / weights.sum()
 
-    def pack_loss(self, pack: Pack, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def stacked_loss(self, stacked: StackedModels, batch: tuple[Tensor, Tensor]) -> Tensor:
         """`loss` of every network of a pack, [K]."""
         windows, noise = batch
         middle = windows[:, self.config.window // 2]
-        learners: list[Any] = pack.learners
-        weights = torch.stack([learner._weights[middle] for learner in learners])
-        losses = self._losses(*self.model.pack_forward(pack, windows, noise))
+        weights = torch.stack([learner._weights[middle] for learner in stacked.learners])
+        losses = self._losses(*self.model.stacked_forward(stacked, windows, noise))
         return (losses * weights).sum(1) / weights.sum(1)
 
     def _losses(self, real: Tensor, random: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from raysweep.core.config import Config
 from raysweep.core.errors import UserError
 from raysweep.data.texts.ngrams import NgramIndex
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.embedding import Embedding
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.texts.config import SentimentConfig, SentimentData
 from raysweep.trainables.texts.fast_layers import fast_dtype
 from raysweep.trainables.texts.network import INIT_SCALE, SentimentNet, build_network
@@ -113,20 +114,19 @@ class Sentiment(Learner[SentimentConfig]):
         )
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Freezes the embedding, or lets it train; what is frozen has no penalty."""
+        """Freezes the embedding, or lets it train."""
         self.model.table.requires_grad_(self.config.embedding_trains(epoch))
-        self._penalties = self.penalties()
 
     def penalties(self) -> list[tuple[Tensor, Tensor | float]]:
-        """embedding_l2 on the table while it trains, dense_l2 on all other weights."""
+        """embedding_l2 on the table, dense_l2 on all other weights."""
         config, model = self.config, self.model
-        found: list[tuple[Tensor, Tensor | float]] = []
-        if config.embedding_l2 and model.table.requires_grad:
-            found.append((model.table, config.embedding_l2))
+        penalties: list[tuple[Tensor, Tensor | float]] = []
+        if config.embedding_l2:
+            penalties.append((model.table, config.embedding_l2))
         if config.dense_l2:
             weights = [p for p in model.parameters() if p.dim() > 1 and p is not model.table]
-            found += [(weight, config.dense_l2) for weight in weights]
-        return found
+            penalties += [(weight, config.dense_l2) for weight in weights]
+        return penalties
 
     def batches(self, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
         """(ids, lengths, labels) of texts in an order drawn by `generator`, and their n-grams."""
@@ -281,9 +281,9 @@ def _load_texts(config: SentimentData) -> TextData:
 
 
 def _locate(name: str, data_dir: str | None) -> Path:
-    from raysweep.data.sources.fetch import DATASETS, fetch
+    from raysweep.data.sources.fetch import CATALOGUE, fetch
 
-    if name in DATASETS:
+    if name in CATALOGUE:
         return fetch(name, data_dir=data_dir)
     return Path(data_dir or ".", name).expanduser()
 

@@ -1,1 +1,1 @@
-"""`raysweep predict`: one command for every family that can be asked."""
+"""`raysweep predict`: one command for every family of models that predicts."""

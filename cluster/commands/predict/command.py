@@ -1,4 +1,4 @@
-"""`raysweep predict`: one command for every family that can be asked; each takes what it reads."""
+"""`raysweep predict`: one command for all families; each takes the options that it can use."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raysweep.cluster.commands.options import Json, Run, StorageRoot
+from raysweep.cluster.commands.options import Json, RunArgument, StorageRoot
 from raysweep.cluster.commands.predict.images import TOP as TOP_CLASSES
-from raysweep.cluster.commands.predict.images import answer_images
-from raysweep.cluster.commands.predict.question import Question
-from raysweep.cluster.commands.predict.ratings import answer_rating
+from raysweep.cluster.commands.predict.images import predict_images
+from raysweep.cluster.commands.predict.ratings import predict_rating
+from raysweep.cluster.commands.predict.request import PredictRequest
 from raysweep.cluster.commands.predict.texts import TOP as TOP_WORDS
-from raysweep.cluster.commands.predict.texts import answer_texts
+from raysweep.cluster.commands.predict.texts import predict_texts
 from raysweep.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,19 +28,19 @@ _TEXTS, _RATINGS, _IMAGES = "Texts (sentiment)", "Ratings", "Images (image_head)
 
 @dataclass(frozen=True)
 class _Family:
-    """Runs that are asked in the same way.
+    """Runs whose models predict in the same way.
 
     Attributes:
-        learner: Their learners' base class, `module:class`: imported when it is needed.
-        options: What of a question they take.
-        example: A question that they answer.
-        answer: Prints the answer.
+        learner: Base class of their learners, `module:class`, imported when it is needed.
+        options: Fields of a `PredictRequest` that they take.
+        example: A command that works for them.
+        predict: Predicts and prints.
     """
 
     learner: str
     options: tuple[str, ...]
     example: str
-    answer: Callable[[SavedRun, Question], None]
+    predict: Callable[[SavedRun, PredictRequest], None]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,12 +49,12 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    run: Run = None,
+    run: RunArgument = None,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="INPUT",
-            help="What to look at: texts, each in quotes; or images and folders of images.",
+            help="Texts, each in quotes; or images and folders of images.",
         ),
     ] = None,
     file: Annotated[
@@ -83,14 +83,14 @@ def predict(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="The backbone's weights, if they are not where they were.",
+            help="The backbone's weights, if they were moved.",
             rich_help_panel=_IMAGES,
         ),
     ] = None,
     storage: StorageRoot = "runs",
     json: Json = False,
 ) -> None:
-    """Ask a trained model: the class of a text or of images, or a rating.
+    """Predict with a trained model: the classes of texts or images, or a rating.
 
     Example: raysweep predict RUN "a fine film, if you have the time"
 
@@ -100,11 +100,11 @@ def predict(
 
     Example: raysweep predict RUN --user 196 --item 242
 
-    A text's answer names the words that moved it; without one, standard input is read.
+    For a text it also names the words that mattered most. Without a text it reads standard input.
     """
     from raysweep.cluster.runs.saved_run import open_run
 
-    question = Question(
+    request = PredictRequest(
         inputs=tuple(inputs or ()),
         file=file,
         lines=lines,
@@ -122,12 +122,12 @@ def predict(
             raise UserError(f"{error}\n{hint}") from None
         raise
     family = _family(saved)
-    _check(saved, family, question)
-    family.answer(saved, question)
+    _check_options(saved, family, request)
+    family.predict(saved, request)
 
 
 def _example_like(run: str) -> str:
-    """What a question in the place of the run looks like; empty for what may be a run's name."""
+    """An input that looks like what was given as the run; empty where it may be a run's name."""
     if os.path.isfile(run):  # noqa: PTH113  (which takes what is too long for a path)
         return "photo.jpg"
     return '"a fine film"' if len(run.split()) > 1 else ""
@@ -142,22 +142,22 @@ def _family(saved: SavedRun) -> _Family:
         if issubclass(saved.request.learner, getattr(import_module(module), name)):
             return family
     raise UserError(
-        f"{saved.storage.uri} is a run of {saved.request.task}, which `predict` cannot ask; name a "
+        f"{saved.storage.uri} is a run of {saved.request.task}, which predicts nothing; name a "
         "run of sentiment, of image_head or of a ratings model, or see `raysweep --help` for other "
-        "questions"
+        "commands"
     )
 
 
-def _check(saved: SavedRun, family: _Family, question: Question) -> None:
-    """Refuses options that are for runs of another kind."""
+def _check_options(saved: SavedRun, family: _Family, request: PredictRequest) -> None:
+    """Refuses options that are for runs of another kind; raises UserError."""
     flags = {"inputs": "a text or an image", "lines": "--lines", "file": "--file", "top": "--top"}
     flags |= {"user": "--user", "item": "--item", "weights": "--weights"}
-    given = [name for name in flags if getattr(question, name) not in (None, (), False)]
+    given = [name for name in flags if getattr(request, name) not in (None, (), False)]
     foreign = [flags[name] for name in given if name not in family.options]
     if foreign:
         raise UserError(
             f"{saved.storage.uri} is a run of {saved.request.task}, and {' and '.join(foreign)} "
-            f"{'is' if len(foreign) == 1 else 'are'} for runs of another kind; ask e.g. "
+            f"{'is' if len(foreign) == 1 else 'are'} for runs of another kind; write e.g. "
             f"`{family.example}`"
         )
 
@@ -167,18 +167,18 @@ _FAMILIES = (
         "raysweep.trainables.ratings.learner:RatingsLearner",
         ("user", "item"),
         "raysweep predict RUN --user 196 --item 242",
-        answer_rating,
+        predict_rating,
     ),
     _Family(
         "raysweep.trainables.texts.sentiment:Sentiment",
         ("inputs", "file", "lines", "top"),
         'raysweep predict RUN "a fine film"',
-        answer_texts,
+        predict_texts,
     ),
     _Family(
         "raysweep.trainables.images.image_head:ImageHead",
         ("inputs", "top", "weights"),
         "raysweep predict RUN photo.jpg",
-        answer_images,
+        predict_images,
     ),
 )

@@ -5,29 +5,29 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from raysweep.cluster.commands.predict.question import Question
+from raysweep.cluster.commands.predict.request import PredictRequest
 from raysweep.core.errors import UserError
 
 if TYPE_CHECKING:
     from raysweep.cluster.runs.saved_run import SavedRun
 
-__all__ = ["answer_rating"]
+__all__ = ["predict_rating"]
 
 
-def answer_rating(saved: SavedRun, question: Question) -> None:
-    """Prints one user's rating of one item; raises UserError where either is not named."""
-    from raysweep.cluster.models import ratings as ask
+def predict_rating(saved: SavedRun, request: PredictRequest) -> None:
+    """Prints a user's predicted rating of an item; raises UserError where one is not named."""
+    from raysweep.cluster.models import ratings
 
-    user, item = question.user, question.item
+    user, item = request.user, request.item
     if user is None or item is None:
-        missing = [f"--{name}" for name in ("user", "item") if getattr(question, name) is None]
+        missing = [f"--{name}" for name in ("user", "item") if getattr(request, name) is None]
         raise UserError(
             f"{saved.storage.uri} is a run of {saved.request.task}, which needs a user and an "
             f"item; add {' and '.join(missing)}, e.g. `raysweep predict RUN --user 196 --item 242`"
         )
-    answer = ask.predict(saved, user, item)
-    if question.json:
-        print(json.dumps(answer))
+    rating = ratings.predict(saved, user, item)
+    if request.json:
+        print(json.dumps(rating))
         return
-    given = "" if answer["given"] is None else f" (gave {answer['given']:g})"
-    print(f"user {user} would rate {answer['title']}: {answer['predicted']:.2f}{given}")
+    given = "" if rating["given"] is None else f" (gave {rating['given']:g})"
+    print(f"user {user} would rate {rating['title']}: {rating['predicted']:.2f}{given}")

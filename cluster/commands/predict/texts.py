@@ -8,35 +8,35 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raysweep.cluster.commands.predict.question import Question
+from raysweep.cluster.commands.predict.request import PredictRequest
 
 if TYPE_CHECKING:
     from raysweep.cluster.runs.saved_run import SavedRun
 
-__all__ = ["TOP", "answer_texts"]
+__all__ = ["TOP", "predict_texts"]
 
 TOP = 8
 
 
-def answer_texts(saved: SavedRun, question: Question) -> None:
+def predict_texts(saved: SavedRun, request: PredictRequest) -> None:
     """Prints the classes of texts; raises UserError where none is given or one has no words."""
     from raysweep.cluster.models.text_inputs import read_texts
-    from raysweep.cluster.models.texts import classify
+    from raysweep.cluster.models.texts import classify_texts
 
-    texts = read_texts(question.inputs, question.file, question.lines)
-    top = TOP if question.top is None else question.top
-    answers = classify(saved, texts, top, progress=sys.stderr.isatty())
-    if question.json:
-        print(json.dumps([answer.to_dict() for answer in answers]))
+    texts = read_texts(request.inputs, request.file, request.lines)
+    top = TOP if request.top is None else request.top
+    classified = classify_texts(saved, texts, top, progress=sys.stderr.isatty())
+    if request.json:
+        print(json.dumps([text.to_dict() for text in classified]))
         return
     from raysweep.cluster.printing.texts import print_classified
 
-    print_classified(answers, top)
-    _hint(question.inputs)
+    print_classified(classified, top)
+    _hint(request.inputs)
 
 
 def _hint(inputs: tuple[str, ...]) -> None:
-    """Says so where a text was probably meant otherwise: without its quotes, or as a file."""
+    """Prints a note where words were probably one text without its quotes, or a text a file."""
     if len(inputs) > 1 and not any(len(text.split()) > 1 for text in inputs):
         message = f"these were {len(inputs)} texts of one word; put a longer text in quotes"
         print(f"note: {message}", file=sys.stderr)

@@ -10,8 +10,7 @@ import pytest
 
 from raysweep.analysis.effects.columns import make_columns
 from raysweep.analysis.effects.effect import Effect
-from raysweep.analysis.effects.estimate import estimate_effects, fit_trials
-from raysweep.analysis.effects.gaussian_process import Observations
+from raysweep.analysis.effects.estimate import estimate_effects
 from raysweep.analysis.effects.plots import plot_effects
 from raysweep.analysis.effects.sentences import effect_sentence
 
@@ -124,19 +123,25 @@ def test_sizes_of_layers_are_no_set_of_choices() -> None:
     assert names == {"hidden_sizes in all", "number of hidden_sizes"}
 
 
-def test_a_search_of_thousands_of_trials_is_fitted_to_300_of_them(
+def test_of_thousands_of_trials_300_evenly_spaced_ones_are_estimated_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fitted: list[Observations] = []
-    monkeypatch.setattr(
-        "raysweep.analysis.effects.estimate.AdditiveGaussianProcess",
-        lambda columns, observations: fitted.append(observations),
-    )
+    class GivenError(Exception):
+        """Ends the estimate where it would become slow."""
+
+    def refuse(columns: Any, observations: Any) -> None:
+        raise GivenError(columns, observations)
+
+    monkeypatch.setattr("raysweep.analysis.effects.estimate.AdditiveGaussianProcess", refuse)
     configs, curves = _search(0)
-    model = fit_trials(configs * 40, curves * 40, FIELDS, "max")
-    assert model is not None
-    assert len(model.rows) == len(np.unique(fitted[0].trials)) == 300
-    assert (model.rows[0], model.rows[-1]) == (0, 40 * 60 - 1), "evenly, both ends among them"
+    numbered = [{**config, "number": float(k)} for k, config in enumerate(configs * 40)]
+    with pytest.raises(GivenError) as given:
+        estimate_effects(numbered, curves * 40, ["number", *FIELDS], "max")
+    columns_, observations = given.value.args
+    assert len(np.unique(observations.trials)) == 300
+    numbers = np.array(next(c.values for c in columns_ if c.name == "number"))
+    assert (numbers[0], numbers[-1]) == (0, len(numbered) - 1)
+    assert np.ptp(np.diff(numbers)) <= 1
 
 
 def test_ranges_of_ratios_are_even_in_ratios_and_unset_fields_are_nan() -> None:

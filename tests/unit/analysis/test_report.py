@@ -15,9 +15,10 @@ import pytest
 from raysweep.analysis.report.build import Subject, build_page
 from raysweep.analysis.report.sections.headline import headline
 from raysweep.analysis.report.trials import RunFacts, Trials
+from raysweep.cluster.runs.experiment import write_experiment
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.report import write_report
-from raysweep.cluster.runs.request import SearchRequest, write_experiment
+from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import open_run
 from raysweep.core.storage import Storage
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorizationConfig

@@ -10,9 +10,10 @@ import torch
 
 from raysweep.analysis import word_importance
 from raysweep.analysis.word_importance import EncodedText, leave_out
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.texts.config import SentimentConfig
 from raysweep.trainables.texts.sentiment import Sentiment
+from raysweep.trainables.trainer import Trainer
 
 ARCHITECTURES: list[dict[str, Any]] = [
     {"architecture": "dense"},
@@ -22,15 +23,10 @@ ARCHITECTURES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def trained(dataset: Dataset, **fields: Any) -> Sentiment:
     values = {"precision": "float32", "learning_rate": 0.01, "hidden_size": 8, "epochs": 2}
     learner = Sentiment(SentimentConfig.create({**values, **fields}), dataset.arrays)
-    learner.run_epoch()
+    Trainer(learner).run_epoch()
     return learner
 
 

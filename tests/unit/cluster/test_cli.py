@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from raysweep.cluster import cli
 
-
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["raysweep", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    output, errors = capsys.readouterr()
-    return int(stop.value.code or 0), output, errors
+RunCommand = Callable[..., tuple[int, str, str]]
 
 
 MISTAKES = {
@@ -32,7 +25,10 @@ MISTAKES = {
         "is not for matrix_factorization; it covers",
     ),
     "unknown field": (["train", "matrix_factorization", "--set", "num_factor=3"], "num_factors"),
-    "value of another type": (["train", "matrix_factorization", "--set", "epochs=many"], "epochs"),
+    "value of another type": (
+        ["train", "matrix_factorization", "--set", "epochs=many"],
+        "is not of type int",
+    ),
     "value out of range": (["train", "matrix_factorization", "--epochs", "0"], "at least 1"),
     "not a pair": (["train", "matrix_factorization", "--set", "epochs"], "FIELD=VALUE"),
     "a field twice": (
@@ -70,7 +66,10 @@ MISTAKES = {
         ["train", "matrix_factorization", "--data", "splt=time"],
         "did you mean 'split'",
     ),
-    "missing file": (["train", "matrix_factorization", "--dataset", "no/such.csv"], "no/such.csv"),
+    "missing file": (
+        ["train", "matrix_factorization", "--dataset", "no/such.csv"],
+        "`raysweep data list` shows the datasets",
+    ),
     "missing run": (["recommend", "nothing", "--user", "1"], "no run is called 'nothing'"),
     "unknown dataset": (["data", "fetch", "ml-100"], "ml-100k"),
 }
@@ -78,14 +77,12 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_ends_with_code_2_and_one_message_that_fixes(
-    mistake: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    mistake: str, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments, fix = MISTAKES[mistake]
-    code, output, errors = run(monkeypatch, capsys, *arguments)
+    assert fix not in " ".join(arguments), "the message could just repeat what was typed"
+    code, output, errors = run_command(*arguments)
     assert code == 2
     assert fix in errors
     assert "Traceback" not in errors
@@ -94,25 +91,23 @@ def test_a_mistake_ends_with_code_2_and_one_message_that_fixes(
 
 
 def test_a_full_disk_is_explained_without_a_traceback(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device", "runs/x")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("raysweep.cluster.runs.saved_run.open_run", no_space)
-    code, _, errors = run(monkeypatch, capsys, "rank", "x")
+    code, _, errors = run_command("rank", "x")
     assert code == 2
     assert "free some space" in errors
 
 
-def test_every_command_has_help_with_an_explanation(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_has_help_with_an_explanation(run_command: RunCommand) -> None:
     commands = [c.name or c.callback.__name__ for c in cli.app.registered_commands if c.callback]
     assert {"tune", "train", "confirm", "doctor", "recommend"} <= set(commands)
     for command in commands:
-        code, output, _ = run(monkeypatch, capsys, command, "--help")
+        code, output, _ = run_command(command, "--help")
         assert code == 0
         assert "Usage" in output
 

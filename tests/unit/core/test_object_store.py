@@ -7,21 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from raysweep.analysis.tensorboard.writer import TrialWriter
 from raysweep.cluster.runs.mirror import Mirror
 from raysweep.core.errors import UserError
 from raysweep.core.storage import PATIENCE, Storage
 
-pytest.importorskip("moto")
-pytest.importorskip("flask_cors")
 pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
     running = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()

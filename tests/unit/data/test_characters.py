@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -138,14 +137,11 @@ def test_no_such_file(tmp_path):
         read(tmp_path / "nowhere.txt")
 
 
-SAMPLE = Path(os.environ.get("RAYSWEEP_DATA", "")) / "nietzsche.txt"
-
-
-@pytest.mark.skipif(not SAMPLE.is_file(), reason="needs RAYSWEEP_DATA with nietzsche.txt")
-def test_the_real_sample():
-    data = load(SAMPLE, encoding="latin-1")
+def test_the_real_sample(sample):
+    path = sample("nietzsche")
+    data = load(path, encoding="latin-1")
     assert data.num_symbols == 60
     assert len(whole(data)) in (600_901, 600_902)  # some copies end with another line break
     assert data.encode("ethics is a basic foundation of all that").tolist()
     with pytest.raises(UserError, match="at offset 394533"):  # lower-cased byte by byte
-        load(SAMPLE)
+        load(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zipfile
 from pathlib import Path
 
@@ -313,7 +312,7 @@ def test_rows_for_a_vocabulary():
     assert table.matrix[1].tolist() == [3, 4, 5]
     assert table.matrix[3].tolist() == [0, 1, 2]
     assert table.matrix[0].tolist() == [0, 0, 0]
-    assert table.found.tolist() == [False, True, False, True, False, False, False]
+    assert table.is_pretrained.tolist() == [False, True, False, True, False, False, False]
     assert (table.share, table.share_of_text) == (0.4, 0.7)
     assert not np.array_equal(table.matrix[2], [6, 7, 8])  # don't: has an apostrophe
     again = vocabulary_vectors(vectors, vocabulary, seed=1)
@@ -332,13 +331,9 @@ def test_what_is_not_found_is_drawn():
     assert (drawn[-1] != 0).all()
 
 
-SAMPLE = Path(os.environ.get("RAYSWEEP_DATA", "")) / "glove.6B.zip"
-
-
-@pytest.mark.skipif(not SAMPLE.is_file(), reason="needs RAYSWEEP_DATA with glove.6B.zip")
-def test_the_real_sample():
+def test_the_real_sample(sample):
     """Takes 1 s: converts 60,000 words."""
-    vectors = load(SAMPLE)
+    vectors = load(sample("glove.6B"))
     assert vectors.words[:10] == ["the", ",", ".", "of", "to", "and", "in", "a", '"', "'s"]
     assert vectors.dim == 50
     assert vectors["the"][:3] == pytest.approx([0.418, 0.24968, -0.41242])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -178,16 +177,12 @@ def test_refused_files(archive, tmp_path):
         load(archive, vocabulary_size=2)
 
 
-SAMPLE = Path(os.environ.get("RAYSWEEP_DATA", "")) / "aclImdb_v1.tar.gz"
-
-
-@pytest.mark.skipif(not SAMPLE.is_file(), reason="needs RAYSWEEP_DATA with aclImdb_v1.tar.gz")
-def test_the_real_sample():
+def test_the_real_sample(sample):
     """Takes 3 s: reads 25,000 reviews (20,000 of the 25,000 training reviews, 5,000 of the test).
 
     The mean of the whole training set is 237.7, its longest review has 2,493 words.
     """
-    data = imdb.load(SAMPLE, progress=False)
+    data = imdb.load(sample("imdb"), progress=False)
     found = data.statistics
     assert found.first_words == ("the", "and", "a", "of", "to", "is", "br", "in", "it", "i")
     if found.num_texts == 25_000:

@@ -10,10 +10,11 @@ import torch
 
 from raysweep.core.errors import UserError
 from raysweep.data.texts.ngrams import NgramIndex
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.texts.config import SentimentConfig, SentimentData
 from raysweep.trainables.texts.ngram_scores import NgramScores, log_ratios
 from raysweep.trainables.texts.sentiment import Sentiment
+from raysweep.trainables.trainer import Trainer
 
 SIZE = 6
 TEXTS = np.array([[0, 1, 2, 3], [0, 0, 1, 2], [4, 1, 2, 1], [0, 0, 0, 5]], np.int16)
@@ -94,7 +95,7 @@ def test_a_network_learns_as_without_them_and_scores_are_the_mean(texts_dataset:
     alone = Sentiment(SentimentConfig.create(fields), arrays)
     both = Sentiment(SentimentConfig.create({**fields, "ngrams": 2}), arrays)
     for learner in (alone, both):
-        learner.run_epoch()
+        Trainer(learner).run_epoch()
         learner.model.eval()
     texts = both.data["val_ids"], both.data["val_lengths"]
     with torch.no_grad():
@@ -110,7 +111,7 @@ def test_shorter_ngrams_than_the_data_have(texts_dataset: Dataset) -> None:
     arrays = _with_ngrams(texts_dataset, 3)
     learner = Sentiment(SentimentConfig.create({"ngrams": 1}), arrays)
     assert len(learner.model.ngrams.weights) == arrays["ngram_ends"][1] + 1  # type: ignore[union-attr]
-    assert np.isfinite(learner.run_epoch()["val_loss"])
+    assert np.isfinite(Trainer(learner).run_epoch()["val_loss"])
 
 
 def test_ngrams_that_the_data_lack_are_refused(texts_dataset: Dataset) -> None:

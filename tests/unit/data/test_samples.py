@@ -11,7 +11,7 @@ from ray.tune.trainable import trainable as ray_trainable
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from raysweep.analysis.tensorboard.writer import TrialWriter
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
 from raysweep.trainables.ray_trainable import LearnerTrainable
 from raysweep.trainables.sequences.char_rnn import CharRNN

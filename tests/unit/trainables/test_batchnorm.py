@@ -21,7 +21,6 @@ from raysweep.trainables.images.batchnorm import (
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
-    torch.set_num_threads(1)
     torch.manual_seed(0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from raysweep.core.errors import UserError
-from raysweep.trainables.learner import Dataset, seed_everything
-from raysweep.trainables.sequences.char_rnn import CharRNN, CharRNNConfig
-from raysweep.trainables.sequences.config import SequenceConfig
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import seed_everything
+from raysweep.trainables.sequences.char_rnn import CharRNN
+from raysweep.trainables.sequences.config import CharRNNConfig, SequenceConfig
 from raysweep.trainables.sequences.recurrent import choose
+from raysweep.trainables.trainer import Trainer
 
 CELLS = ("rnn", "gru", "lstm")
 
@@ -25,7 +27,6 @@ def dataset(path: Path, **fields: Any) -> Dataset:
 
 
 def build(data: Dataset, **fields: Any) -> CharRNN:
-    torch.set_num_threads(1)
     small = {"hidden_size": 12, "embedding_size": 6, "sequence_length": 10, "batch_size": 7}
     none = {"output_dropout": 0.0, "layer_dropout": 0.0}
     return CharRNN(CharRNNConfig.create({**small, **none, **fields}), data.arrays)
@@ -150,7 +151,7 @@ def test_only_the_symbol_after_a_window_counts_where_only_that_is_learned(
 @pytest.mark.parametrize("size", [6, 12])
 def test_tied_weights_are_one_and_stay_one(text: Dataset, size: int) -> None:
     learner = build(text, tied_weights=True, embedding_size=size)
-    learner.run_epoch()
+    Trainer(learner).run_epoch()
     assert learner.model.output.weight is learner.model.embedding.weight
     again = build(text, tied_weights=True, embedding_size=size)
     again.load_state_dict(learner.state_dict())
@@ -203,7 +204,7 @@ def test_words_are_written_without_the_rare_one(text_file: Path) -> None:
     data = dataset(text_file, unit="words", vocabulary_size=6)
     learner = build(data, batch_size=64)
     assert data.info.symbols[-1] == "<rare>"
-    learner.run_epoch()
+    Trainer(learner).run_epoch()
     written = list(learner.generate(torch.tensor([1]), 200, 2.0, generator()))
     assert not {0, 5} & set(written)
     assert "→" in learner.samples()["sample/temperature 0.5"]
@@ -212,10 +213,10 @@ def test_words_are_written_without_the_rare_one(text_file: Path) -> None:
 def test_samples_do_not_change_what_follows(text: Dataset) -> None:
     one, other = build(text), build(text)
     for learner in (one, other):
-        learner.run_epoch()
+        Trainer(learner).run_epoch()
     samples = one.samples()
     assert samples == one.samples()
-    assert one.run_epoch() == other.run_epoch()
+    assert Trainer(one).run_epoch() == Trainer(other).run_epoch()
     begin = text.info.decode(text.info.validation[:40])
     assert all(each.startswith(f"{begin} → ") for each in samples.values())
 
@@ -240,10 +241,8 @@ def test_the_encoding_can_be_named(tmp_path: Path) -> None:
     assert "é" in dataset(tmp_path / "a.txt", encoding="latin-1").info.symbols
 
 
-def test_nietzsche_is_the_published_text() -> None:
-    folder = os.environ.get("RAYSWEEP_DATA", "")
-    if not folder or not (Path(folder) / "nietzsche.txt").exists():
-        pytest.skip("RAYSWEEP_DATA has no nietzsche.txt")
+def test_nietzsche_is_the_published_text(sample: Callable[[str], Path]) -> None:
+    sample("nietzsche")
     text = CharRNN.load_data(SequenceConfig()).info
     assert text.num_symbols == 60
     assert len(text.train) + len(text.validation) + len(text.test) in (600_901, 600_902)

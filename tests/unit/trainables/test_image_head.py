@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from raysweep.core.errors import UserError
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.images.config import ImageHeadConfig
 from raysweep.trainables.images.image_head import ImageHead
 from raysweep.trainables.images.network import BatchNorm, Dropout, HeadNet, pool
-from raysweep.trainables.learner import Dataset, seed_everything
+from raysweep.trainables.learner import seed_everything
+from raysweep.trainables.trainer import Trainer
 
 PLAIN = {"input_batchnorm": False, "input_dropout": 0.0, "dense_dropout": 0.0}
 
@@ -25,11 +27,6 @@ PLAIN = {"input_batchnorm": False, "input_dropout": 0.0, "dense_dropout": 0.0}
 @pytest.fixture(scope="module")
 def dataset(features_folder: Path) -> Dataset:
     return ImageHead.load_data(ImageHead.data_class.create({"dataset": str(features_folder)}))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def build(dataset: Dataset, **fields: Any) -> ImageHead:
@@ -43,7 +40,7 @@ def rows_of(learner: ImageHead, epoch: int = 1) -> torch.Tensor:
 
 def test_a_head_learns_the_classes(dataset: Dataset) -> None:
     learner = build(dataset, epochs=8, learning_rate=0.01)
-    results = [learner.run_epoch() for _ in range(8)]
+    results = [Trainer(learner).run_epoch() for _ in range(8)]
     assert results[-1]["val_accuracy"] > 0.85
 
 
@@ -97,7 +94,7 @@ def test_pooling_is_done_once_and_right(dataset: Dataset, how: str) -> None:
     expected = array.mean((2, 3)) if how == "mean" else array.max((2, 3))
     np.testing.assert_allclose(learner.train_features, expected, rtol=1e-6)
     assert learner.train_features is learner.train_features
-    result = learner.run_epoch()
+    result = Trainer(learner).run_epoch()
     assert result["val_loss"] > 0
     assert torch.equal(pool(torch.ones(2, 5), how), torch.ones(2, 5)), "rows are left alone"
 
@@ -121,7 +118,7 @@ def test_sites_are_where_the_fields_say() -> None:
 def test_no_dense_layer_is_a_linear_classifier(dataset: Dataset) -> None:
     learner = build(dataset, hidden_sizes="", **PLAIN)
     assert [p.shape for p in learner.model.parameters()] == [(3, 24), (3,)]
-    assert learner.run_epoch()["val_accuracy"] > 0
+    assert Trainer(learner).run_epoch()["val_accuracy"] > 0
 
 
 def test_the_image_size_is_standardised_and_used(dataset: Dataset) -> None:
@@ -138,7 +135,7 @@ def test_a_batch_of_one_row_trains(dataset: Dataset) -> None:
     learner = build(dataset, dense_batchnorm=True, variants="none", batch_size=53)
     sizes = [len(b[0]) for b in learner.batches(seed_everything(0, 1))]
     assert sizes == [53, 53, 53, 1]
-    assert np.isfinite(learner.run_epoch()["train_loss"])
+    assert np.isfinite(Trainer(learner).run_epoch()["train_loss"])
 
 
 def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
@@ -183,12 +180,12 @@ def test_a_stream_trains_resumes_and_reads_what_memory_holds(features_folder: Pa
     dataset = ImageHead.load_data(ImageHead.data_class.create(values))
     assert not dataset.arrays["train_features"].size
     straight = build(dataset, variant_share=0.5)
-    expected = [straight.run_epoch() for _ in range(3)]
+    expected = [Trainer(straight).run_epoch() for _ in range(3)]
     assert expected[2]["train_loss"] < expected[0]["train_loss"]
     first, second = (build(dataset, variant_share=0.5) for _ in range(2))
-    first.run_epoch()
+    Trainer(first).run_epoch()
     second.load_state_dict(first.state_dict())
-    assert [second.run_epoch() for _ in range(2)] == expected[1:]
+    assert [Trainer(second).run_epoch() for _ in range(2)] == expected[1:]
 
 
 def test_variants_that_are_not_there_are_refused(

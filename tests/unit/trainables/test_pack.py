@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.images.image_head import ImageHead
-from raysweep.trainables.learner import Dataset, Learner, TrainingDivergedError
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.pack import Pack, pack_key
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
 from raysweep.trainables.texts.sentiment import Sentiment
+from raysweep.trainables.trainer import Trainer, TrainingDivergedError
 
 # For each family that packs: what all share, and what each has of its own.
 CASES: dict[str, list[tuple[dict[str, Any], list[dict[str, Any]]]]] = {
@@ -143,7 +145,7 @@ def test_packed_models_are_those_trained_alone(
                 alone.pop(), packed.pop()
                 pack = Pack(packed)
             for mine, theirs in zip(pack.run_epoch(), alone, strict=True):
-                assert mine == pytest.approx(theirs.run_epoch(), rel=1e-4, abs=1e-5)
+                assert mine == pytest.approx(Trainer(theirs).run_epoch(), rel=1e-4, abs=1e-5)
         for mine, theirs in zip(packed, alone, strict=True):
             assert_alike(mine, theirs)
 
@@ -157,11 +159,11 @@ def test_a_packed_model_goes_on_alone_and_back(ratings_dataset: Dataset) -> None
     again = make()
     for learner, other in zip(again, packed, strict=True):
         learner.load_state_dict(copy.deepcopy(other.state_dict()))
-        learner.run_epoch()
+        Trainer(learner).run_epoch()
     Pack(again).run_epoch()
     for learner, other in zip(again, alone, strict=True):
         for _ in range(3):
-            other.run_epoch()
+            Trainer(other).run_epoch()
         assert_alike(learner, other)
 
 
@@ -173,7 +175,7 @@ def test_one_that_diverges_leaves_the_others_alone(ratings_dataset: Dataset) -> 
     failed: Any = None
     while not isinstance(failed, TrainingDivergedError):
         failed, fine = pack.run_epoch()
-        assert fine == pytest.approx(alone[1].run_epoch(), rel=1e-4)
+        assert fine == pytest.approx(Trainer(alone[1]).run_epoch(), rel=1e-4)
 
 
 @pytest.mark.parametrize(

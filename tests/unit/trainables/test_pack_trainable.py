@@ -13,7 +13,7 @@ from ray.tune.trainable import trainable as ray_trainable
 
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
 from raysweep.trainables.trial_files import (
@@ -70,7 +70,6 @@ class Run:
 @pytest.fixture
 def start(tmp_path: Path, ratings_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(ray_trainable, "DEFAULT_STORAGE_PATH", str(tmp_path / "ray"))
-    torch.set_num_threads(1)
     return lambda name: Run(tmp_path / name, ratings_dataset.arrays)
 
 

@@ -11,21 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from raysweep.core.errors import UserError
-from raysweep.search_spaces import get_space, sample
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.texts.config import SentimentConfig, SentimentData, parse_embedding_phases
 from raysweep.trainables.texts.network import SentimentNet
 from raysweep.trainables.texts.sentiment import Sentiment, first_embedding
+from raysweep.trainables.trainer import Trainer
 
 ARCHITECTURES = ("dense", "cnn", "lstm")
 NO_DROPOUT = dict.fromkeys(
     [f"{s}_dropout" for s in ("word", "embedding", "channel", "conv", "pool", "dense")], 0.0
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def build(dataset: Dataset, arrays: Mapping[str, Any] | None = None, **fields: Any) -> Sentiment:
@@ -56,7 +51,7 @@ def test_each_architecture_learns_three_classes(
     texts_dataset: Dataset, fields: dict[str, Any], precision: str
 ) -> None:
     learner = build(texts_dataset, epochs=8, batch_size=32, precision=precision, **fields)
-    results = [learner.run_epoch() for _ in range(8)]
+    results = [Trainer(learner).run_epoch() for _ in range(8)]
     assert learner.data["num_classes"] == 3
     assert results[-1]["val_accuracy"] > 0.8
     assert learner.test(texts_dataset.test)["test_accuracy"] > 0.7
@@ -64,7 +59,7 @@ def test_each_architecture_learns_three_classes(
 
 def test_accuracy_and_loss_are_what_they_are_called(texts_dataset: Dataset) -> None:
     learner = build(texts_dataset)
-    result = learner.run_epoch()
+    result = Trainer(learner).run_epoch()
     ids, lengths, labels = (learner.data[f"val_{n}"] for n in ("ids", "lengths", "labels"))
     with torch.no_grad():
         scores = learner.model(ids, lengths)
@@ -173,7 +168,7 @@ def test_the_lstm_equals_pytorchs_on_each_text(texts_dataset: Dataset) -> None:
 
 def test_padding_keeps_a_vector_of_zeros(texts_dataset: Dataset) -> None:
     learner = build(texts_dataset, embedding_l2=1e-3)
-    learner.run_epoch()
+    Trainer(learner).run_epoch()
     assert not learner.model.table[0].any()
     assert learner.model.table[1:].any()
 
@@ -185,7 +180,7 @@ def test_phases_freeze_and_train_the_embedding(texts_dataset: Dataset, architect
     moved = []
     for _ in range(4):
         before, output = learner.model.table.clone(), learner.model.output.weight.clone()
-        learner.run_epoch()
+        Trainer(learner).run_epoch()
         moved.append(not torch.equal(before, learner.model.table))
         assert not torch.equal(output, learner.model.output.weight)
     assert moved == [True, False, False, True]
@@ -194,12 +189,12 @@ def test_phases_freeze_and_train_the_embedding(texts_dataset: Dataset, architect
 def test_a_resumed_training_keeps_to_the_phases(texts_dataset: Dataset) -> None:
     fields = {"embedding_source": "glove", "embedding_phases": "1xfrozen,1xtrainable", "epochs": 3}
     straight = build(texts_dataset, vectors(texts_dataset), **fields)
-    expected = [straight.run_epoch() for _ in range(3)]
+    expected = [Trainer(straight).run_epoch() for _ in range(3)]
     first = build(texts_dataset, vectors(texts_dataset), **fields)
-    first.run_epoch()
+    Trainer(first).run_epoch()
     second = build(texts_dataset, vectors(texts_dataset), **fields)
     second.load_state_dict(first.state_dict())
-    assert [second.run_epoch() for _ in range(2)] == expected[1:]
+    assert [Trainer(second).run_epoch() for _ in range(2)] == expected[1:]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +246,7 @@ def test_word_vectors_become_an_embedding_of_any_size(
         assert float(table.square().sum()) == pytest.approx(float(best), rel=0.1)
     else:
         assert torch.equal(table[1:, :6], given[1:])
-    learner.run_epoch()
+    Trainer(learner).run_epoch()
 
 
 @pytest.mark.parametrize("architecture", ["cnn", "lstm"])
@@ -275,7 +270,7 @@ def test_first_weights_suit_word_vectors_of_any_scale(
 def test_word_vectors_of_zeros_train(texts_dataset: Dataset, architecture: str) -> None:
     zeros = {"vectors": np.zeros_like(vectors(texts_dataset)["vectors"])}
     learner = build(texts_dataset, zeros, embedding_source="glove", architecture=architecture)
-    assert np.isfinite(learner.run_epoch()["val_loss"])
+    assert np.isfinite(Trainer(learner).run_epoch()["val_loss"])
 
 
 def test_a_random_embedding_of_any_size(texts_dataset: Dataset) -> None:
@@ -380,24 +375,3 @@ def test_the_held_out_share_is_of_the_training_texts(texts_csv: Any) -> None:
     assert sizes[1] / sum(sizes) == pytest.approx(0.2, abs=0.02)
     assert dataset.arrays["train_ids"].shape[1] == 12
     assert dataset.info.class_names == ("a", "b", "c")
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_dropout_is_placed_where_the_architecture_has_it(architecture: str) -> None:
-    config = SentimentConfig.create({"architecture": architecture})
-    suggest = get_space("dropout_placement").bind("sentiment", config)
-    fields = set().union(*(sample(suggest, seed)[1] for seed in range(20)))
-    expected = set(NO_DROPOUT)
-    if architecture != "cnn":
-        expected -= {"conv_dropout", "pool_dropout"}
-    assert fields == expected
-
-
-def test_filter_widths_are_searched_for_convolutions_only() -> None:
-    suggest = get_space("filter_widths").bind("sentiment", SentimentConfig())
-    found = {sample(suggest, seed)[1]["filter_widths"] for seed in range(200)}
-    assert all(set(widths) <= set(range(2, 8)) for widths in found)
-    assert len(found) > 30
-    lstm = SentimentConfig.create({"architecture": "lstm"})
-    with pytest.raises(UserError, match="is for architecture=cnn"):
-        sample(get_space("filter_widths").bind("sentiment", lstm), 0)

@@ -21,7 +21,6 @@ TYPES = [torch.float32, torch.bfloat16]
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
-    torch.set_num_threads(1)
     torch.manual_seed(5)
 
 

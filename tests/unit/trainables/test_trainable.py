@@ -14,7 +14,8 @@ from torch import Tensor
 
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.learner import Learner
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
 from raysweep.trainables.ray_trainable import LearnerTrainable
 from raysweep.trainables.trial_files import BEST, INDEX, LAST, load_best, trial_folder

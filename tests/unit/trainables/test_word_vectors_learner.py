@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from raysweep.core.errors import UserError
-from raysweep.trainables.learner import Dataset
-from raysweep.trainables.sequences.config import WordsConfig, _joined
-from raysweep.trainables.sequences.word_vectors import Noise, WordVectorsConfig, WordVectorsLearner
+from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.sequences.config import WordsConfig, WordVectorsConfig, _joined
+from raysweep.trainables.sequences.word_vectors import Noise, WordVectorsLearner
+from raysweep.trainables.trainer import Trainer
 
 TASKS = ("corrupted", "skip_gram")
 
@@ -23,7 +24,6 @@ def text(text_file: Path) -> Dataset:
 
 
 def build(data: Dataset, **fields: Any) -> WordVectorsLearner:
-    torch.set_num_threads(1)
     small = {"embedding_size": 6, "hidden_size": 8, "window": 5, "batch_size": 100}
     return WordVectorsLearner(WordVectorsConfig.create({**small, **fields}), data.arrays)
 
@@ -103,7 +103,7 @@ def test_a_network_that_knows_nothing_guesses(text: Dataset, task: str, guess: i
 def test_it_learns_which_words_fit(text: Dataset, task: str, least: float) -> None:
     learner = build(text, task=task, epochs=10, learning_rate=0.05, window=3, batch_size=50)
     for _ in range(10):
-        result = learner.run_epoch()
+        result = Trainer(learner).run_epoch()
     assert result["val_accuracy"] > least
     found = learner.embeddings(text.info)["words"]
     assert found.labels == list(text.info.symbols[1:-1])

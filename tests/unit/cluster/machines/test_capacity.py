@@ -30,7 +30,7 @@ def autoscaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "head: {resources: {CPU: 0}, max_workers: 0}, "
         "gpu: {resources: {CPU: 8, GPU: 1}, max_workers: 8}}}"
     )
-    monkeypatch.setattr(capacity, "_BOOTSTRAP", path)
+    monkeypatch.setattr(capacity, "LAUNCHER_CONFIG", path)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_trials_are_not_put_together_from_two_nodes_or_gpus(
     cpus: float, gpus: float, expected: int
 ) -> None:
     nodes = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 4.0, "GPU": 2.0}]
-    assert capacity.places(nodes, cpus, gpus) == expected
+    assert capacity.num_slots(nodes, cpus, gpus) == expected
 
 
 def test_a_trial_that_is_too_large_is_refused_with_what_there_is() -> None:
@@ -53,7 +53,7 @@ def test_a_trial_that_is_too_large_is_refused_with_what_there_is() -> None:
 def test_nodes_that_the_autoscaler_may_add_count() -> None:
     head_alone = _Ray({"CPU": 0.0})
     capacity.require_resources(head_alone, 4, 1)
-    assert capacity.trial_places(head_alone, 4, 1) == 3, "not more than max_workers"
+    assert capacity.num_trial_slots(head_alone, 4, 1) == 3, "not more than max_workers"
     with pytest.raises(UserError, match=r"may add: 8 CPU, 1 GPU"):
         capacity.require_resources(head_alone, 4, 2)
 
@@ -61,4 +61,4 @@ def test_nodes_that_the_autoscaler_may_add_count() -> None:
 def test_kubernetes_may_add_what_a_driver_cannot_know(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERAY_GEN_RAY_START_CMD", "ray start …")
     capacity.require_resources(_Ray({"CPU": 0.0}), 4, 1)
-    assert capacity.trial_places(_Ray({"CPU": 0.0}), 4, 1) > 1
+    assert capacity.num_trial_slots(_Ray({"CPU": 0.0}), 4, 1) > 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import raysweep.cluster  # noqa: F401  (sets what Ray reads when it is imported)
 ROOT = Path(__file__).resolve().parents[4]
 LAUNCHER = sorted([ROOT / "ray_config.yaml", *ROOT.glob("cluster/*/ray_config.yaml")])
 KUBERAY = sorted(ROOT.glob("cluster/kuberay/*.yaml"))
-_CRDS = os.environ.get("KUBERAY_CRDS", "")
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -25,12 +23,15 @@ def load(path: Path) -> dict[str, Any]:
 
 def test_all_of_them_are_here() -> None:
     """Otherwise the tests below could look at nothing."""
-    found = {str(p.relative_to(ROOT)) for p in (*LAUNCHER, *KUBERAY)}
+    manifests = {str(p.relative_to(ROOT)) for p in (*LAUNCHER, *KUBERAY)}
     shipped = {"ray_config.yaml", "cluster/gcp/ray_config.yaml", "cluster/onprem/ray_config.yaml"}
-    assert found == shipped | {"cluster/kuberay/raycluster.yaml", "cluster/kuberay/rayjob.yaml"}
+    assert manifests == shipped | {
+        "cluster/kuberay/raycluster.yaml",
+        "cluster/kuberay/rayjob.yaml",
+    }
     others = {*ROOT.glob("cluster/**/*.yaml"), *ROOT.glob("*.yaml")}
     hidden = {p for p in others if p.name.startswith(".")}
-    assert {str(p.relative_to(ROOT)) for p in others - hidden} == found
+    assert {str(p.relative_to(ROOT)) for p in others - hidden} == manifests
 
 
 @pytest.mark.parametrize("path", LAUNCHER, ids=lambda p: p.parent.name)
@@ -87,32 +88,6 @@ def test_the_job_has_the_cluster_and_retries() -> None:
     job, alone = (load(ROOT / f"cluster/kuberay/{n}.yaml") for n in ("rayjob", "raycluster"))
     assert job["spec"]["rayClusterSpec"] == alone["spec"]
     assert job["spec"]["backoffLimit"] > 0
-
-
-@pytest.mark.skipif(not _CRDS, reason="$KUBERAY_CRDS names no folder with the published schema")
-@pytest.mark.parametrize("path", KUBERAY, ids=lambda p: p.stem)
-def test_kuberays_published_schema(path: Path) -> None:
-    manifest = load(path)
-    plural = manifest["kind"].lower() + "s"
-    crd = yaml.load((Path(_CRDS) / f"ray.io_{plural}.yaml").read_text(), yaml.CSafeLoader)
-    versions = {v["name"]: v["schema"]["openAPIV3Schema"] for v in crd["spec"]["versions"]}
-    jsonschema.validate(manifest, _closed(versions["v1"]))
-
-
-def _closed(schema: Any) -> Any:
-    """The schema as the API server reads it: a name that it has not got is refused."""
-    if isinstance(schema, list):
-        return [_closed(s) for s in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {key: _closed(value) for key, value in schema.items()}
-    if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
-        known = schema["properties"] and "metadata" not in schema["properties"]
-        if known and "additionalProperties" not in schema:
-            closed["additionalProperties"] = False
-    if schema.get("x-kubernetes-int-or-string"):
-        closed.pop("type", None)
-    return closed
 
 
 def test_the_image_has_the_lock_files_versions() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raysweep.cluster.machines.preflight import _driver_worry, exposure
+from raysweep.cluster.machines.preflight import _driver_warning, exposure
 
 
 def _on(node: str) -> Any:
@@ -25,10 +25,10 @@ def test_a_driver_on_a_spot_node_is_told_so() -> None:
         {"NodeID": "b", "Labels": {"ray.io/market-type": "on-demand"}},
         {"NodeID": "c", "Labels": None},
     ]
-    (worry,) = _driver_worry(_on("a"), nodes)
-    assert "spot" in worry
-    assert not list(_driver_worry(_on("b"), nodes))
-    assert not list(_driver_worry(_on("c"), nodes))
+    (warning,) = _driver_warning(_on("a"), nodes)
+    assert "spot" in warning
+    assert not list(_driver_warning(_on("b"), nodes))
+    assert not list(_driver_warning(_on("c"), nodes))
 
 
 class _Dashboard(BaseHTTPRequestHandler):

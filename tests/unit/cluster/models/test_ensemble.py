@@ -19,16 +19,17 @@ from raysweep.cluster.runs.saved_run import SavedRun
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.data.features.sets import load
-from raysweep.data.features.shards import ShardIndex, read_shard, read_split, write_shard
+from raysweep.data.features.shard_index import ShardIndex
+from raysweep.data.features.shards import read_shard, read_split, write_shard
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.image_head import ImageHead
+from raysweep.trainables.trainer import Trainer
 from raysweep.trainables.trial_files import BEST, trial_folder
 
 
 @pytest.fixture
 def run(features_folder: Path, tmp_path: Path) -> SavedRun:
     """Three trained heads, written as a search writes them."""
-    torch.set_num_threads(1)
     data = {"dataset": str(features_folder)}
     request = SearchRequest(task="image_head", data=data, metric="val_accuracy")
     dataset = ImageHead.load_data(ImageHead.data_class.create(data))
@@ -41,7 +42,7 @@ def run(features_folder: Path, tmp_path: Path) -> SavedRun:
         learner = ImageHead(config, dataset.arrays)
         ledger.add({}, config.to_dict())
         for _ in range(2 + 2 * number):
-            result = learner.run_epoch()
+            result = Trainer(learner).run_epoch()
             ledger.result(number, result)
         header = {"config": config.to_dict(), "best": result}
         weights = {"model": learner.model.state_dict()}

@@ -22,6 +22,7 @@ from raysweep.core.storage import Storage
 from raysweep.data.features import backbones
 from raysweep.trainables import checkpoint
 from raysweep.trainables.images.image_head import ImageHead
+from raysweep.trainables.trainer import Trainer
 from raysweep.trainables.trial_files import BEST
 
 LOAD = """
@@ -38,17 +39,8 @@ else:
     with torch.no_grad():
         found = load(sys.argv[1])(pixels, sizes)
 torch.save(found, sys.argv[3])
-assert not {"cluster", "trainables", "data"} & set(sys.modules)
+assert "raysweep" not in sys.modules
 """
-
-
-@pytest.fixture
-def body(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    torch.manual_seed(0)
-    body = nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.ReLU()).eval()
-    made = SimpleNamespace(body=body, weights_hash="0")
-    monkeypatch.setattr(backbones, "load_backbone", lambda *_, **__: made)
-    return body
 
 
 @pytest.fixture
@@ -58,7 +50,7 @@ def run(features_folder: Path, tmp_path: Path) -> SavedRun:
     dataset = ImageHead.load_data(ImageHead.data_class.create(fields))
     config = ImageHead.config_class.create({"hidden_sizes": "8", "image_size": True})
     learner = ImageHead(config, dataset.arrays)
-    header = {"config": config.to_dict(), "best": learner.run_epoch()}
+    header = {"config": config.to_dict(), "best": Trainer(learner).run_epoch()}
     storage = Storage(tmp_path / "run")
     weights = {"model": learner.model.state_dict()}
     checkpoint.save(storage / "best", BEST, weights, header)

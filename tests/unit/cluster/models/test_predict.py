@@ -7,45 +7,23 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from raysweep.cluster import cli
 from raysweep.cluster.models.text_inputs import GivenText, read_texts
-from raysweep.cluster.models.texts import classify
+from raysweep.cluster.models.texts import classify_texts
 from raysweep.cluster.printing.texts import percent
 from raysweep.core.errors import UserError
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
 from raysweep.trainables.sequences.char_rnn import CharRNN
 from raysweep.trainables.texts.sentiment import Sentiment
+from tests.helpers import fake_run, train
 
 Ask = Callable[..., tuple[int, str, str]]
 LENGTH = 12
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(tmp_path_factory: pytest.TempPathFactory) -> None:
-    torch.set_num_threads(1)
-
-
-def saved(
-    learner: Any, path: Path, data: dict[str, Any], config: dict[str, Any], epochs: int = 0
-) -> Any:
-    """What `predict` needs of a run, without a search."""
-    dataset = learner.load_data(learner.data_class.create({"dataset": str(path), **data}))
-    trained = learner(learner.config_class.create(config), dataset.arrays)
-    for _ in range(epochs):
-        trained.run_epoch()
-    return SimpleNamespace(
-        request=SimpleNamespace(learner=learner, task=learner.name),
-        storage=SimpleNamespace(uri="runs/x"),
-        dataset=dataset,
-        best_model=lambda: trained,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +39,11 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Any:
     path.write_text("\n".join(rows))
     config = {"hidden_size": 8, "num_filters": "8", "pooling": 0, "dense_dropout": 0.0}
     config |= {"learning_rate": 0.02, "batch_size": 16, "precision": "float32"}
-    return saved(Sentiment, path, {"length": LENGTH}, config, epochs=5)
+    return fake_run(*train(Sentiment, path, {"length": LENGTH}, config, num_epochs=5))
 
 
 @pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(run_command: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Runs the command on a run; returns code, output and errors."""
 
     def answer(
@@ -75,17 +53,13 @@ def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr(stdin, "isatty", lambda: terminal, raising=False)
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr("raysweep.cluster.runs.saved_run.open_run", lambda *_: run)
-        monkeypatch.setattr(sys, "argv", ["raysweep", "predict", "x", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        output, errors = capsys.readouterr()
-        return int(stop.value.code or 0), output, errors
+        return run_command("predict", "x", *arguments)
 
     return answer
 
 
 def one(run: Any, text: str, top: int = 8) -> Any:
-    return classify(run, [GivenText("text 1", text)], top)[0]
+    return classify_texts(run, [GivenText("text 1", text)], top)[0]
 
 
 @pytest.mark.parametrize(("word", "label"), [("lovely", "good"), ("dreadful", "bad")])
@@ -245,7 +219,7 @@ def test_a_file_of_blank_lines(tmp_path: Path) -> None:
 
 
 def test_a_run_of_ratings_takes_users_and_items(ratings_csv: Path, ask: Ask) -> None:
-    run = saved(MatrixFactorization, ratings_csv, {}, {})
+    run = fake_run(*train(MatrixFactorization, ratings_csv))
     ratings = run.dataset.info
     user, item = str(ratings.user_ids[0]), str(ratings.item_ids[0])
     code, output, _ = ask(run, "--user", user, "--item", item)
@@ -266,20 +240,19 @@ def test_a_run_of_ratings_takes_users_and_items(ratings_csv: Path, ask: Ask) -> 
 
 
 def test_a_run_that_writes_cannot_be_asked(text_file: Path, ask: Ask) -> None:
-    code, _, errors = ask(saved(CharRNN, text_file, {}, {"hidden_size": 8}), "the cat")
+    writer = fake_run(*train(CharRNN, text_file, config={"hidden_size": 8}))
+    code, _, errors = ask(writer, "the cat")
     assert code == 2
-    assert "a run of char_rnn, which `predict` cannot ask" in errors
+    assert "a run of char_rnn, which predicts nothing" in errors
 
 
 def test_a_text_where_the_run_belongs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    run_command: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["raysweep", "predict", "a fine film"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2
-    assert "the run comes first" in capsys.readouterr().err
+    code, _, errors = run_command("predict", "a fine film")
+    assert code == 2
+    assert "the run comes first" in errors
 
 
 @pytest.mark.parametrize(

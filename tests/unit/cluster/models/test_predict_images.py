@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from raysweep.cluster import cli
 from raysweep.cluster.models.image_inputs import find_images
 from raysweep.cluster.models.images import ClassifiedImage, classify_images
 from raysweep.cluster.printing.images import print_images
@@ -24,24 +22,11 @@ from raysweep.core.errors import UserError
 from raysweep.data.features import backbones
 from raysweep.data.images.decode import Resize, decode
 from raysweep.trainables.images.image_head import ImageHead
+from tests.helpers import fake_run, train
 
 Ask = Callable[..., tuple[int, str, str]]
 RESIZE = {"size": 8, "mode": "crop", "shorter": 12, "interpolation": "bicubic"}
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def body(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    torch.manual_seed(0)
-    body = nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.ReLU()).eval()
-    made = SimpleNamespace(body=body, weights_hash="0")
-    monkeypatch.setattr(backbones, "load_backbone", lambda *_, **__: made)
-    return body
 
 
 @pytest.fixture
@@ -49,21 +34,10 @@ def make_run(features_folder: Path, body: nn.Module) -> Callable[..., Any]:
     """What `predict` needs of a run, with features of any precision."""
 
     def make(precision: str = "float32", **config: Any) -> Any:
-        dataset = ImageHead.load_data(
-            ImageHead.data_class.create({"dataset": str(features_folder)})
-        )
+        learner, dataset = train(ImageHead, features_folder, config=config, num_epochs=3)
         made = {"resize": RESIZE, "mean": list(MEAN), "std": list(STD), "precision": precision}
-        index = replace(dataset.info.index, preprocessing=made)
-        info = SimpleNamespace(index=index)
-        learner = ImageHead(ImageHead.config_class.create(config), dataset.arrays)
-        for _ in range(3):
-            learner.run_epoch()
-        return SimpleNamespace(
-            request=SimpleNamespace(learner=ImageHead, task="image_head"),
-            storage=SimpleNamespace(uri="runs/x"),
-            dataset=SimpleNamespace(info=info),
-            best_model=lambda: learner,
-        )
+        info = SimpleNamespace(index=replace(dataset.info.index, preprocessing=made))
+        return fake_run(learner, SimpleNamespace(info=info))
 
     return make
 
@@ -86,16 +60,12 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(run_command: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Runs the command on a run; returns code, output and errors."""
 
     def answer(run: Any, *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("raysweep.cluster.runs.saved_run.open_run", lambda *_: run)
-        monkeypatch.setattr(sys, "argv", ["raysweep", "predict", "x", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        output, errors = capsys.readouterr()
-        return int(stop.value.code or 0), output, errors
+        return run_command("predict", "x", *arguments)
 
     return answer
 
@@ -279,14 +249,12 @@ def test_a_backbone_with_other_weights_is_refused(
 
 
 def test_an_image_where_the_run_belongs(
-    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photos: Path, run_command: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(photos)
-    monkeypatch.setattr(sys, "argv", ["raysweep", "predict", "c.bmp"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2
-    assert "the run comes first: `raysweep predict RUN photo.jpg`" in capsys.readouterr().err
+    code, _, errors = run_command("predict", "c.bmp")
+    assert code == 2
+    assert "the run comes first: `raysweep predict RUN photo.jpg`" in errors
 
 
 def test_names_of_any_bytes_stay_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,15 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from raysweep.cluster import cli
 from raysweep.cluster.runs import projector as embeddings
 from raysweep.cluster.runs.projector import best_embedding, publish_embeddings
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.data.words.word_vectors import WordVectors
 from raysweep.trainables import LEARNERS, get_learner
+from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.embedding import Embedding
-from raysweep.trainables.learner import Dataset, Learner
+from raysweep.trainables.learner import Learner
+from tests.helpers import fake_run, train
 
 # What each family offers, its main embedding first.
 OFFERED = {
@@ -36,28 +36,14 @@ OFFERED = {
 CONFIG = "best/projector_config.pbtxt"
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def trained(name: str, path: Path, data: dict[str, Any] | None = None, **fields: Any) -> Any:
-    learner_class = get_learner(name)
-    values = {"dataset": str(path), **(data or {})}
-    dataset = learner_class.load_data(learner_class.data_class.create(values))
-    config = learner_class.config_class.create({"epochs": 1, **fields})
-    return learner_class(config, dataset.arrays), dataset
+    return train(get_learner(name), path, data, {"epochs": 1, **fields})
 
 
 def saved(model: Learner[Any], dataset: Dataset, folder: Path) -> Any:
-    """What the module asks of a run, without a search."""
-    return SimpleNamespace(
-        storage=Storage(folder),
-        request=SimpleNamespace(learner=type(model)),
-        ledger=SimpleNamespace(ranked=lambda: ["a trial"]),
-        dataset=dataset,
-        best_model=lambda: model,
-    )
+    """A run whose one trial has this model."""
+    ledger = SimpleNamespace(ranked=lambda: ["a trial"])
+    return fake_run(model, dataset, storage=Storage(folder), ledger=ledger)
 
 
 @pytest.fixture
@@ -75,23 +61,23 @@ def test_what_each_family_offers(name: str, tiny_paths: dict[type[Any], Path]) -
 
 def test_the_most_frequent_come_first_and_the_unknown_not_at_all() -> None:
     vectors = torch.arange(8.0).view(4, 2)
-    found = Embedding.ranked(vectors, np.array([2, 0, 5, 2]), {"word": "abcd", "n": [2, 0, 5, 2]})
-    assert found.labels == ["c", "a", "d"]
-    assert found.columns["n"] == ["5", "2", "2"]
-    assert found.vectors.tolist() == [[4, 5], [0, 1], [6, 7]]
-    assert found.first(2).labels == ["c", "a"]
-    assert len(found.first(2)) == len(found.first(9)) - 1 == 2
+    ranked = Embedding.ranked(vectors, np.array([2, 0, 5, 2]), {"word": "abcd", "n": [2, 0, 5, 2]})
+    assert ranked.labels == ["c", "a", "d"]
+    assert ranked.columns["n"] == ["5", "2", "2"]
+    assert ranked.vectors.tolist() == [[4, 5], [0, 1], [6, 7]]
+    assert ranked.first(2).labels == ["c", "a"]
+    assert len(ranked.first(2)) == len(ranked.first(9)) - 1 == 2
 
 
 def test_a_words_vector_and_its_share_in_a_class(texts_csv: Path) -> None:
     model, dataset = trained("sentiment", texts_csv)
-    found = model.embeddings(dataset.info)["words"]
-    row = found.labels.index("class1word2")
+    embedding = model.embeddings(dataset.info)["words"]
+    row = embedding.labels.index("class1word2")
     number = dataset.info.vocabulary.index["class1word2"]
-    assert np.array_equal(found.vectors[row], model.model.table[number].detach().numpy())
+    assert np.array_equal(embedding.vectors[row], model.model.table[number].detach().numpy())
     ids = dataset.arrays["train_ids"]
-    assert found.columns["count"][row] == str((ids == number).sum())
-    shares = {k: found.columns[f"share in {k}"][row] for k in "abc"}
+    assert embedding.columns["count"][row] == str((ids == number).sum())
+    shares = {k: embedding.columns[f"share in {k}"][row] for k in "abc"}
     assert shares == {"a": "0.00", "b": "1.00", "c": "0.00"}
 
 
@@ -100,9 +86,9 @@ def test_one_of_two_classes_says_all(tmp_path: Path) -> None:
     path = tmp_path / "texts.csv"
     pd.DataFrame(rows).to_csv(path, index=False)
     model, dataset = trained("sentiment", path)
-    found = model.embeddings(dataset.info)["words"]
-    assert list(found.columns) == ["word", "count", "share in good"]
-    shares = dict(zip(found.labels, found.columns["share in good"], strict=True))
+    embedding = model.embeddings(dataset.info)["words"]
+    assert list(embedding.columns) == ["word", "count", "share in good"]
+    shares = dict(zip(embedding.labels, embedding.columns["share in good"], strict=True))
     assert (shares["good"], shares["bad"]) == ("1.00", "0.00")
 
 
@@ -110,18 +96,18 @@ def test_characters_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text("a\tb c\u00a0d\n" * 60)
     model, dataset = trained("char_rnn", path, sequence_length=8, hidden_size=8)
-    found = model.embeddings(dataset.info)["characters"]
-    assert set(found.labels) == {*"abcd", "tab", "space", "line break", "U+00A0"}
+    embedding = model.embeddings(dataset.info)["characters"]
+    assert set(embedding.labels) == {*"abcd", "tab", "space", "line break", "U+00A0"}
     number = dataset.info.symbols.index("\n")
-    vector = found.vectors[found.labels.index("line break")]
+    vector = embedding.vectors[embedding.labels.index("line break")]
     assert np.array_equal(vector, model.model.embedding.weight[number].detach().numpy())
 
 
 def test_words_of_a_network_that_writes_leave_rare_ones_out(text_file: Path) -> None:
     model, dataset = trained("char_rnn", text_file, {"unit": "words"}, hidden_size=8)
-    found = model.embeddings(dataset.info)["words"]
-    assert found.labels[0] == "the"
-    assert "<rare>" not in found.labels
+    embedding = model.embeddings(dataset.info)["words"]
+    assert embedding.labels[0] == "the"
+    assert "<rare>" not in embedding.labels
 
 
 @pytest.mark.parametrize("name", ["matrix_factorization", "ratings_net"])
@@ -129,8 +115,8 @@ def test_films_and_users(name: str, ratings_csv: Path) -> None:
     model, dataset = trained(name, ratings_csv, implicit_feedback=True)
     with torch.no_grad():
         model.tables.implicit.add_(1.0)
-    found = model.embeddings(dataset.info)
-    items, users = found["items"], found["users"]
+    offered = model.embeddings(dataset.info)
+    items, users = offered["items"], offered["users"]
     train = pd.DataFrame({k: dataset.arrays[f"train_{k}"] for k in ("user", "item", "rating")})
     item = train["item"].value_counts().sort_index().idxmax()
     assert items.labels[0] == dataset.info.titles[item]
@@ -162,8 +148,8 @@ def test_the_projectors_files(films: Any, tmp_path: Path, monkeypatch: Any) -> N
     publish_embeddings(films)
     assert "items.metadata.tsv" in (tmp_path / CONFIG).read_text()
     lines = (tmp_path / "best" / "items.metadata.tsv").read_text().splitlines()
-    found = films.best_model().embeddings(films.dataset.info)["items"]
-    assert [line.split("\t")[0] for line in lines] == ["title", *found.labels[:10]]
+    embedding = films.best_model().embeddings(films.dataset.info)["items"]
+    assert [line.split("\t")[0] for line in lines] == ["title", *embedding.labels[:10]]
     assert len((tmp_path / "best" / "items.tensors.tsv").read_text().splitlines()) == 10
     assert list((tmp_path / "best").glob("*tfevents*"))
 
@@ -175,17 +161,17 @@ def test_images_have_a_thumbnail_each(
     folder = make_features(tmp_path / "features", {"train": 60, "valid": 30})
     model, dataset = trained("image_head", folder, hidden_sizes=(5,))
     model.model.eval()
-    found = model.embeddings(dataset.info)["images"]
-    assert found.vectors.shape == (len(dataset.info.validation), 5)
+    embedding = model.embeddings(dataset.info)["images"]
+    assert embedding.vectors.shape == (len(dataset.info.validation), 5)
     scores = model.scores(
         *(torch.from_numpy(dataset.arrays[f"val_{k}"]) for k in ("features", "sizes"))
     )
     names = [dataset.info.index.classes[k] for k in scores.argmax(1)]
-    assert found.columns["predicted"] == names
+    assert embedding.columns["predicted"] == names
     run = saved(model, dataset, tmp_path / "run")
     embeddings.write_projector_files(run)
     assert "sprite" not in (tmp_path / "run" / CONFIG).read_text()
-    for number, path in enumerate(map(Path, found.pictures[1:])):
+    for number, path in enumerate(map(Path, embedding.pictures[1:])):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (90, 60), (200, 8 * number, 0)).save(path)
     monkeypatch.setattr(embeddings, "MOST_PICTURES", 7)
@@ -241,28 +227,25 @@ def test_which_embedding_is_asked(films: Any) -> None:
 
 
 def test_films_are_asked_by_title(
-    films: Any, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+    films: Any,
+    tmp_path: Path,
+    monkeypatch: Any,
+    run_command: Callable[..., tuple[int, str, str]],
 ) -> None:
     monkeypatch.setattr("raysweep.cluster.runs.saved_run.open_run", lambda run, root: films)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["raysweep", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return int(stop.value.code or 0), *capsys.readouterr()
-
-    code, output, _ = run("neighbours", "Film 3 (1956)", "--run", "films", "--top", "2")
+    code, output, _ = run_command("neighbours", "Film 3 (1956)", "--run", "films", "--top", "2")
     assert code == 0
     assert output.count("Film ") == 2
-    code, _, errors = run("neighbours", "film 3", "--run", "films")
+    code, _, errors = run_command("neighbours", "film 3", "--run", "films")
     assert code == 2
     assert "did you mean 'Film 3 (1956)'" in errors
     picture = tmp_path / "films.png"
-    code, output, _ = run("plot", "--run", "films", "--method", "pca", "--out", str(picture))
+    options = ["--run", "films", "--method", "pca", "--out", str(picture)]
+    code, output, _ = run_command("plot", *options)
     assert code == 0
     assert ": 25 items, " in output
     assert picture.read_bytes().startswith(b"\x89PNG")
-    code, _, errors = run("plot", "--embedding", "users")
+    code, _, errors = run_command("plot", "--embedding", "users")
     assert code == 2
     assert "name the run with --run" in errors
 

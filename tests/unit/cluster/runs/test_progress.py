@@ -10,9 +10,11 @@ import pytest
 
 from raysweep.cluster.runs.ledger import FINISHED, Ledger
 from raysweep.cluster.runs.progress import Progress
+from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
 from raysweep.cluster.search.proposers import ListProposer
-from raysweep.cluster.search.recorder import Deadline, RunCallback
+from raysweep.cluster.search.recorder import RunRecorder
+from raysweep.cluster.search.tune_callback import TuneCallback
 from raysweep.core.storage import Storage
 
 
@@ -78,6 +80,7 @@ def test_ray_can_pickle_the_callback_while_the_line_is_live(
     progress.say("starting Ray …")
     try:
         searcher = LedgerSearcher(ledger, ListProposer([]), dict, None)
-        pickle.dumps(RunCallback(searcher, Storage(tmp_path), progress, Deadline(None)))
+        recorder = RunRecorder(ledger, Storage(tmp_path), progress, Deadline())
+        pickle.dumps(TuneCallback(searcher, recorder, Deadline()))
     finally:
         progress.close()

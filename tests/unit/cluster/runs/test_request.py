@@ -8,16 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from raysweep.cluster.runs.experiment import EXPERIMENT, read_experiment, write_experiment
 from raysweep.cluster.runs.ledger import Ledger
-from raysweep.cluster.runs.request import (
-    EXPERIMENT,
-    SCHEDULERS,
-    SEARCHERS,
-    SearchRequest,
-    read_experiment,
-    write_experiment,
-)
-from raysweep.cluster.runs.saved_run import check_name, open_run
+from raysweep.cluster.runs.options import check_name
+from raysweep.cluster.runs.request import SCHEDULERS, SEARCHERS, SearchRequest
+from raysweep.cluster.runs.saved_run import open_run
 from raysweep.cluster.search.confirm import mean_interval
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
@@ -145,8 +140,8 @@ def test_the_number_of_trials_is_no_part_of_the_identity() -> None:
 
 def test_a_default_said_aloud_is_the_same_request() -> None:
     default = get_learner(TASK).config_class().epochs
-    said = request(settings={"epochs": str(default)}, metric="val_rmse").checked()
-    assert said.default_name() == request().checked().default_name()
+    explicit = request(settings={"epochs": str(default)}, metric="val_rmse").checked()
+    assert explicit.default_name() == request().checked().default_name()
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from raysweep.cluster import cli
+from raysweep.cluster.runs.experiment import write_experiment
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.listing import (
     best_config,
@@ -22,7 +23,7 @@ from raysweep.cluster.runs.listing import (
     state,
     watch,
 )
-from raysweep.cluster.runs.request import SearchRequest, write_experiment
+from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import open_run
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
@@ -90,11 +91,11 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_runs_differ_in_what_differs(root: Path) -> None:
-    found = run_differences(open_run("over", str(root)), open_run("cut", str(root)))
-    assert "seed: 0 → 1" in found["request"]
-    assert "num_samples: 3 → 5" in found["made with"]
-    assert "trials: 3 → 2" in found["result"]
-    assert "embedding_l2: 0.12 → 0.11" in found["best configuration"]
+    differences = run_differences(open_run("over", str(root)), open_run("cut", str(root)))
+    assert "seed: 0 → 1" in differences["request"]
+    assert "num_samples: 3 → 5" in differences["made with"]
+    assert "trials: 3 → 2" in differences["result"]
+    assert "embedding_l2: 0.12 → 0.11" in differences["best configuration"]
     same = run_differences(open_run("over", str(root)), open_run("over", str(root)))
     assert not any(same.values())
 
@@ -205,14 +206,12 @@ def test_an_interrupted_run_is_looked_at_once(root: Path) -> None:
 
 
 def test_the_commands_print_json(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path, run_command: Callable[..., tuple[int, str, str]]
 ) -> None:
-    def ask(*arguments: str) -> Any:
-        monkeypatch.setattr("sys.argv", ["raysweep", *arguments, "--storage", str(root)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        assert end.value.code == 0
-        return capsys.readouterr().out
+    def ask(*arguments: str) -> str:
+        code, output, _ = run_command(*arguments, "--storage", str(root))
+        assert code == 0
+        return output
 
     names = {row["name"] for row in json.loads(ask("runs", "--json"))}
     assert names == {"over", "cut", "bad", "torn"}

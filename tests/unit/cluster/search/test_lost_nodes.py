@@ -49,10 +49,10 @@ def _trial(folder: Path, error: Exception, num_failures: int) -> Any:
     ],
 )
 def test_what_counts(error: Exception, counted: int, tmp_path: Path) -> None:
-    from raysweep.cluster.search.recorder import RunCallback
+    from raysweep.cluster.search.tune_callback import TuneCallback
 
     trial = _trial(tmp_path, error, num_failures=1)
-    callback = RunCallback(SimpleNamespace(ledger=None), None, None, None)  # type: ignore[arg-type]
+    callback = TuneCallback(None, None, None)  # type: ignore[arg-type]
     callback.on_trial_recover(0, [], trial)
     assert trial.run_metadata.num_failures == counted
 
@@ -60,7 +60,10 @@ def test_what_counts(error: Exception, counted: int, tmp_path: Path) -> None:
 def test_a_trial_given_up_at_its_first_death_is_suggested_again(tmp_path: Path) -> None:
     """Ray does so when the process dies while it is handed over; the fourth death counts."""
     from raysweep.cluster.runs.ledger import FAILED, RUNNING, Ledger
-    from raysweep.cluster.search.recorder import RunCallback
+    from raysweep.cluster.runs.progress import Progress
+    from raysweep.cluster.search.deadline import Deadline
+    from raysweep.cluster.search.recorder import RunRecorder
+    from raysweep.cluster.search.tune_callback import TuneCallback
     from raysweep.core.storage import Storage
     from raysweep.trainables.trial_files import INDEX
 
@@ -68,8 +71,9 @@ def test_a_trial_given_up_at_its_first_death_is_suggested_again(tmp_path: Path) 
     record = ledger.add({}, {"x": 1})
     again: list[Any] = []
     searcher: Any = SimpleNamespace(ledger=ledger, again=again.append)
-    progress, deadline = SimpleNamespace(), SimpleNamespace(problem="")
-    callback = RunCallback(searcher, Storage(tmp_path / "run"), progress, deadline)  # type: ignore[arg-type]
+    deadline, progress = Deadline(), Progress(1, quiet=True)
+    recorder = RunRecorder(ledger, Storage(tmp_path / "run"), progress, deadline)
+    callback = TuneCallback(searcher, recorder, deadline)
     trial = _trial(tmp_path, _died("Worker unexpectedly exits."), num_failures=1)
     trial.config = {INDEX: 0, "x": 1}
     lost = _trial(tmp_path / "lost", _died("The actor died because its node has died."), 1)
@@ -81,5 +85,5 @@ def test_a_trial_given_up_at_its_first_death_is_suggested_again(tmp_path: Path) 
     assert (record.status, len(again)) == (RUNNING, 8)
     callback.on_trial_error(0, [], trial)
     assert (record.status, record.error) == (FAILED, "Worker unexpectedly exits.")
-    said = (tmp_path / "run" / "trials" / "00000" / "error.txt").read_text()
-    assert said == "Failure # 1\nWorker unexpectedly exits.\n"
+    message = (tmp_path / "run" / "trials" / "00000" / "error.txt").read_text()
+    assert message == "Failure # 1\nWorker unexpectedly exits.\n"

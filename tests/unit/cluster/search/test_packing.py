@@ -9,7 +9,7 @@ import pytest
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.packing import check_pack, pack_size
 from raysweep.core.errors import UserError
-from raysweep.trainables.learner import Dataset
+from raysweep.trainables.dataset import Dataset
 
 
 def request(**fields: Any) -> SearchRequest:

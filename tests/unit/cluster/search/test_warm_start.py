@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from raysweep.cluster.runs.experiment import EXPERIMENT, write_experiment
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, STOPPED, Ledger
-from raysweep.cluster.runs.request import EXPERIMENT, SearchRequest, write_experiment
+from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
 from raysweep.cluster.search.proposers import build_proposer
 from raysweep.cluster.search.warm_start import WarmStart, earlier_results, recall

@@ -15,7 +15,7 @@ from torch import nn
 from raysweep.core.errors import UserError
 from raysweep.data.features.backbone_weights import fill_in_order, read_weights
 from raysweep.data.features.backbones import Preprocessing, backbone_of, load_backbone, normalised
-from raysweep.data.features.shards import ShardIndex
+from raysweep.data.features.shard_index import ShardIndex
 
 TINY = "timm/test_efficientnet"
 

@@ -22,7 +22,8 @@ from raysweep.data.features.backbones import Backbone, Preprocessing
 from raysweep.data.features.decode_stage import decode_part
 from raysweep.data.features.job import FeatureJob, FeatureRequest, finish, open_job
 from raysweep.data.features.ray_data import plan_workers
-from raysweep.data.features.shards import ShardIndex, read_split
+from raysweep.data.features.shard_index import ShardIndex
+from raysweep.data.features.shards import read_split
 from raysweep.data.images.augment import Augmentation
 from raysweep.data.images.decode import Resize
 from raysweep.data.images.lists import list_images

@@ -14,7 +14,8 @@ import pytest
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.data.features.sets import ImageFeatures, load
-from raysweep.data.features.shards import ShardIndex, read_split
+from raysweep.data.features.shard_index import ShardIndex
+from raysweep.data.features.shards import read_split
 
 Make = Callable[..., Path]
 
@@ -111,10 +112,10 @@ def test_a_stream_gives_every_row_once_and_the_same_to_any_number_of_workers(
     assert not np.array_equal(seen, np.sort(seen))
     for whole, *shares in zip(alone, *parts, strict=True):
         assert {s.total for s in shares} == {len(whole.rows)}
-        places = np.concatenate([s.places for s in shares])
-        assert sorted(places) == list(range(whole.total))
+        positions = np.concatenate([s.positions for s in shares])
+        assert sorted(positions) == list(range(whole.total))
         rows = np.concatenate([s.rows for s in shares])
-        np.testing.assert_array_equal(rows[np.argsort(places)], whole.rows)
+        np.testing.assert_array_equal(rows[np.argsort(positions)], whole.rows)
         for share in shares:
             np.testing.assert_array_equal(share.features, memory.train.features[share.rows])
     if workers > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from raysweep.core.errors import UserError
@@ -110,7 +111,6 @@ def test_nothing_there_is_said(tmp_path: Path) -> None:
 
 
 def test_an_object_store_is_listed_like_a_folder(tmp_path: Path) -> None:
-    fsspec = pytest.importorskip("fsspec")
     names = ("train/a/1.jpg", "train/b/2.jpg")
     uri = tree(tmp_path, *names)
     store = fsspec.filesystem("memory")

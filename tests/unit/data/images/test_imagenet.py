@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +17,14 @@ from raysweep.data.features.check import class_positions, top1
 from raysweep.data.features.decode_stage import decode_part
 from raysweep.data.features.job import FeatureRequest, finish, open_job
 from raysweep.data.images.lists import list_images
-from raysweep.data.sources.fetch import fetch
-
-
-@pytest.fixture
-def imagenet() -> Path:
-    folder = Path(os.environ.get("RAYSWEEP_DATA", "")) / "imagenet"
-    if not os.environ.get("RAYSWEEP_DATA") or not folder.is_dir():
-        pytest.skip("needs ImageNet images in $RAYSWEEP_DATA/imagenet")
-    try:
-        fetch("efficientnet-lite0", progress=False)
-    except UserError as error:
-        pytest.skip(f"needs the weights of EfficientNet-Lite0: {error}")
-    return folder
 
 
 @pytest.mark.timeout(180)
 def test_features_and_the_networks_own_classifier_name_the_images(
-    imagenet: Path, tmp_path: Path
+    sample: Callable[[str], Path], tmp_path: Path
 ) -> None:
+    imagenet = sample("imagenet")
+    sample("efficientnet-lite0")
     listed = list_images(str(imagenet))
     backbone = load_backbone("efficientnet_lite0")
     job = open_job(

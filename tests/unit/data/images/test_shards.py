@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.data.features.shards import (
-    Rows,
-    Shard,
-    ShardIndex,
-    iter_shards,
-    read_metadata,
-    read_split,
-    write_shard,
-)
+from raysweep.data.features.shard_index import Shard, ShardIndex
+from raysweep.data.features.shards import Rows, iter_shards, read_metadata, read_split, write_shard
 
 SHAPE = (3, 2, 2)
 
@@ -129,7 +123,7 @@ def test_vectors_are_rows_too(tmp_path: Path) -> None:
 
 
 def test_shards_lie_in_an_object_store_too(folder: Path) -> None:
-    store = pytest.importorskip("fsspec").filesystem("memory")
+    store = fsspec.filesystem("memory")
     uri = f"fsspec+memory://{folder.name}"
     storage = Storage(uri)
     try:

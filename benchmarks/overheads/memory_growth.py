@@ -1,7 +1,7 @@
 """Does a longer search take more memory? Peaks of 100 and of 400 trials of raysweep.
 
-python -m benchmarks.memory_growth                   # about a minute on a quiet machine
-python -m benchmarks.memory_growth --trials 50 100
+python -m benchmarks.overheads.memory_growth                   # about a minute on a quiet machine
+python -m benchmarks.overheads.memory_growth --trials 50 100
 
 Trials of one epoch on 2,000 generated ratings. The driver's process and all below it (Ray's own
 processes and the workers) are looked at twice a second; memory that processes share is divided

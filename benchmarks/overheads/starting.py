@@ -1,6 +1,6 @@
 """From start to the first epoch, and memory with two trials at a time, beside Ray Tune's defaults.
 
-python -m benchmarks.starting --repeats 3
+python -m benchmarks.overheads.starting --repeats 3
 
 A search of four trials of one epoch on 2,000 generated ratings, in fresh processes, in turns. The
 first epoch is there when a trial's result is in the run's files; looked for ten times a second.
@@ -34,7 +34,7 @@ from benchmarks.harness import (
     spread,
     verdict,
 )
-from benchmarks.memory_growth import MemoryWatch
+from benchmarks.overheads.memory_growth import MemoryWatch
 from benchmarks.problem import prepare
 from benchmarks.ratings_search import RAY_TUNE, RAYSWEEP
 
@@ -64,9 +64,9 @@ class Watch:
 
     def __call__(self, process: psutil.Process) -> None:
         """Looks once."""
-        for each in [process, *process.children(recursive=True)]:
+        for member in [process, *process.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
-                self._seen[each.pid] = sum(each.cpu_times()[:2])
+                self._seen[member.pid] = sum(member.cpu_times()[:2])
         folder = process.cmdline()[3:4]  # Nothing yet in the first moments of a process.
         if "first_epoch_s" not in self.figures and folder and self._there(Path(folder[0])):
             self.figures["first_epoch_s"] = time.time() - process.create_time()
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     contestants = [dataclasses.replace(c, arguments=_ARGUMENTS) for c in (RAYSWEEP, RAY_TUNE)]
     contestants.append(_FLOOR)
-    found: dict[str, list[dict[str, float]]] = {c.name: [] for c in contestants}
+    figures: dict[str, list[dict[str, float]]] = {c.name: [] for c in contestants}
     runs: dict[str, list[Run]] = {c.name: [] for c in contestants}
     with scratch() as folder:
         prepare(folder, trials=4, epochs=1, tiny=True)
@@ -97,18 +97,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for contestant in order:
                 watch = Watch(_RESULTS[contestant.name])
                 runs[contestant.name].append(run(contestant, folder, watch, period=0.1))
-                found[contestant.name].append(watch.figures)
+                figures[contestant.name].append(watch.figures)
     table = Table("figure", *(c.name for c in contestants), "raysweep of Ray Tune", "floor of it")
     goals: list[dict[str, Any]] = []
     for name, unit in _FIGURES.items():
-        every = [[f[name] for f in found[c.name]] for c in contestants]
-        ours, theirs, floor = every
+        columns = [[f[name] for f in figures[c.name]] for c in contestants]
+        ours, theirs, floor = columns
         ratios = pairwise(ours, theirs)
-        shown = [spread(each, digits=1) for each in every]
+        shown = [spread(column, digits=1) for column in columns]
         table.add_row(unit, *shown, spread(ratios), spread(pairwise(floor, theirs)))
         goals.append(verdict(name, statistics.median(ratios), _GOAL))
     CONSOLE.print(table)
-    save(options.json, {"figures": found, "goals": goals}, runs)
+    save(options.json, {"figures": figures, "goals": goals}, runs)
 
 
 if __name__ == "__main__":

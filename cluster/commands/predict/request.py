@@ -1,25 +1,25 @@
-"""What `raysweep predict` was asked."""
+"""What `raysweep predict` shall predict, and how to print it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Question"]
+__all__ = ["PredictRequest"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """The command's options, as given; those that belong to other families are None or empty.
+class PredictRequest:
+    """The command's options as given; None, empty or False where an option was not given.
 
     Attributes:
         inputs: Texts, or paths of images and folders.
-        file: With texts; `-` for standard input.
+        file: A file with a text; `-` for standard input.
         lines: Whether each line of the file is a text.
         top: How many words or classes to name.
-        user: The user's id.
-        item: The item's id.
+        user: Id of a user.
+        item: Id of an item.
         weights: Where the backbone's weights are now.
-        json: Whether a machine reads the answer.
+        json: Whether to print JSON.
     """
 
     inputs: tuple[str, ...] = ()

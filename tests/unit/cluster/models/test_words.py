@@ -5,29 +5,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from raysweep.analysis.vectors.labels import label_beside, shorten
 from raysweep.analysis.vectors.plots import draw, project
-from raysweep.cluster import cli
 from raysweep.cluster.models import words as ask_text
 from raysweep.core.errors import UserError
 from raysweep.data.words.word_vectors import WordVectors
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
 from raysweep.trainables.sequences.char_rnn import CharRNN
+from tests.helpers import fake_run, train
 
 CAPITALS = {"spain": "madrid", "italy": "rome", "france": "paris", "japan": "tokyo"}
 
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.set_num_threads(1)
     monkeypatch.setenv("RAYSWEEP_CACHE", str(tmp_path / "cache"))
 
 
@@ -53,31 +51,9 @@ def vectors_file(tmp_path: Path) -> Path:
     return path
 
 
-def saved(learner: Any, path: Path, data: dict[str, Any], config: dict[str, Any]) -> Any:
-    """What `ask_text` needs of a run, without a search."""
-    dataset = learner.load_data(learner.data_class.create({"dataset": str(path), **data}))
-    trained = learner(learner.config_class.create(config), dataset.arrays)
-    return SimpleNamespace(
-        request=SimpleNamespace(learner=learner),
-        storage=SimpleNamespace(uri="runs/x"),
-        dataset=dataset,
-        best_model=lambda: trained,
-    )
-
-
 @pytest.fixture
 def writer(text_file: Path) -> Any:
-    return saved(CharRNN, text_file, {}, {"hidden_size": 8})
-
-
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["raysweep", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    output, errors = capsys.readouterr()
-    return int(stop.value.code or 0), output, errors
+    return fake_run(*train(CharRNN, text_file, config={"hidden_size": 8}))
 
 
 def test_writing_on(writer: Any) -> None:
@@ -102,7 +78,7 @@ def test_what_cannot_be_written(writer: Any, arguments: Any, message: str) -> No
 
 
 def test_a_run_of_another_kind_writes_nothing(ratings_csv: Path) -> None:
-    ratings = saved(MatrixFactorization, ratings_csv, {}, {})
+    ratings = fake_run(*train(MatrixFactorization, ratings_csv))
     with pytest.raises(UserError, match="which writes nothing; name a run of char_rnn"):
         ask_text.generate(ratings, "the", 5)
 
@@ -212,22 +188,20 @@ def test_pictures_that_are_refused() -> None:
         project(np.full((5, 5), np.nan))
 
 
-def test_the_commands(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], vectors_file: Path
-) -> None:
+def test_the_commands(run_command: Callable[..., tuple[int, str, str]], vectors_file: Path) -> None:
     source = ("--vectors", str(vectors_file))
-    code, output, _ = run(monkeypatch, capsys, "analogy", "spain", "madrid", "italy", *source)
+    code, output, _ = run_command("analogy", "spain", "madrid", "italy", *source)
     assert (code, output.split()[1]) == (0, "rome")
-    code, output, _ = run(monkeypatch, capsys, "neighbours", "rome", "--json", *source)
+    code, output, _ = run_command("neighbours", "rome", "--json", *source)
     assert len(json.loads(output)) == 7
-    code, _, errors = run(monkeypatch, capsys, "neighbours", "spian", *source)
+    code, _, errors = run_command("neighbours", "spian", *source)
     assert code == 2
     assert "did you mean 'spain'" in errors
-    code, _, errors = run(monkeypatch, capsys, "neighbours", "rome", "--run", "x", *source)
+    code, _, errors = run_command("neighbours", "rome", "--run", "x", *source)
     assert code == 2
     assert "leave one of them out" in errors
     bad = ("--example", "france")
-    code, _, errors = run(monkeypatch, capsys, "analogy", "a", "b", "c", *bad, *source)
+    code, _, errors = run_command("analogy", "a", "b", "c", *bad, *source)
     assert code == 2
     assert "WORD:WORD" in errors
 

@@ -1,7 +1,7 @@
 """Does a trial cost more when there are many? Seconds that the first 100 and that all 2,000 added.
 
-python -m benchmarks.many_trials                     # 1, 2 and 4 simulated nodes; an hour
-python -m benchmarks.many_trials --nodes 1 --trials 20 200
+python -m benchmarks.overheads.many_trials                     # 1, 2 and 4 simulated nodes; an hour
+python -m benchmarks.overheads.many_trials --nodes 1 --trials 20 200
 
 Trials of one epoch on 2,000 generated ratings, one a node at a time. What a trial adds is the time
 from the search's first look at its ledger until so many trials have ended, less their training,
@@ -66,12 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             size = ("--trials", str(many), "--nodes", str(nodes))
             module = "benchmarks.contestants.simulated_cluster"
             runs[name] = [run(Contestant(name, module, size), folder)]
-            found = {n: added(runs[name][0].answer, n, nodes) for n in (few, many)}
-            for trials, each in found.items():
-                cells = (f"{each['seconds']:.3f}", f"{each['driver_cpu_s']:.4f}")
-                table.add_row(str(nodes), str(trials), *cells, f"{each['driver_mib']:.0f}")
-            ratio = found[many]["seconds"] / found[few]["seconds"]
-            growth = found[many]["driver_mib"] - found[few]["driver_mib"]
+            figures = {n: added(runs[name][0].answer, n, nodes) for n in (few, many)}
+            for trials, values in figures.items():
+                cells = (f"{values['seconds']:.3f}", f"{values['driver_cpu_s']:.4f}")
+                table.add_row(str(nodes), str(trials), *cells, f"{values['driver_mib']:.0f}")
+            ratio = figures[many]["seconds"] / figures[few]["seconds"]
+            growth = figures[many]["driver_mib"] - figures[few]["driver_mib"]
             goals.append(verdict(f"{name}: seconds a trial, {many} : {few}", ratio, _GOAL_RATIO))
             goals.append(verdict(f"{name}: driver's growth", growth, _GOAL_MIB, " MiB"))
     CONSOLE.print(table)

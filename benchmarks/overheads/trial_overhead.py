@@ -1,7 +1,7 @@
 """Seconds that a trial costs besides its training: raysweep, and Ray Tune with its defaults.
 
-python -m benchmarks.trial_overhead                  # 20 and 60 trials, 1 and 2 at a time
-python -m benchmarks.trial_overhead --trials 10 30
+python -m benchmarks.overheads.trial_overhead                  # 20 and 60 trials, 1 and 2 at a time
+python -m benchmarks.overheads.trial_overhead --trials 10 30
 
 Trials of one epoch on 2,000 generated ratings. Two searches of different length have the same
 start and end, so the difference of their times is that of the further trials alone.
@@ -27,13 +27,13 @@ _GOAL_S = 0.15
 
 def overheads(short: Sequence[Run], long: Sequence[Run], concurrency: int) -> list[float]:
     """Seconds a trial, round by round: the slope of the search's time, less the compute."""
-    found = []
+    seconds = []
     for a, b in zip(short, long, strict=True):
         trials = b.answer["num_trials"] - a.answer["num_trials"]
         slope = (b.answer["search_s"] - a.answer["search_s"]) / trials
         compute = (b.answer["compute_s"] - a.answer["compute_s"]) / trials
-        found.append(slope - compute / concurrency)
-    return found
+        seconds.append(slope - compute / concurrency)
+    return seconds
 
 
 def variant(base: Contestant, trials: int, concurrency: int) -> Contestant:
@@ -64,13 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             pairs = [[variant(b, n, concurrency) for n in options.trials] for b in bases]
             runs |= in_turns([one for pair in pairs for one in pair], folder, options.repeats)
             for base, (few, many) in zip(bases, pairs, strict=True):
-                found = overheads(runs[few.name], runs[many.name], concurrency)
-                table.add_row(many.name.partition(",")[0], str(concurrency), spread(found))
+                seconds = overheads(runs[few.name], runs[many.name], concurrency)
+                table.add_row(many.name.partition(",")[0], str(concurrency), spread(seconds))
                 if base is RAYSWEEP:
                     name = f"overhead of raysweep, {concurrency} at a time"
-                    goals.append({"name": name, "value": statistics.median(found)})
+                    goals.append({"name": name, "value": statistics.median(seconds)})
     CONSOLE.print(table)
-    record = [verdict(each["name"], each["value"], _GOAL_S, " s a trial") for each in goals]
+    record = [verdict(goal["name"], goal["value"], _GOAL_S, " s a trial") for goal in goals]
     configuration = {"trials": options.trials, "concurrency": options.concurrency}
     save(options.json, {"configuration": configuration, "goals": record}, runs)
 

@@ -1,0 +1,1 @@
+"""What a search costs besides training: starting, trials, memory."""

@@ -1,0 +1,117 @@
+"""experiment.yaml: the request, the data's fingerprint and what a run was made with."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raysweep.cluster.runs.request import SearchRequest
+from raysweep.core.differences import differences
+from raysweep.core.errors import UserError
+from raysweep.core.storage import Storage
+
+__all__ = ["EXPERIMENT", "package_versions", "read_experiment", "write_experiment"]
+
+EXPERIMENT = "experiment.yaml"
+_PACKAGES = ("raysweep", "ray", "torch", "numpy", "pandas", "pyarrow", "optuna", "tensorboard")
+
+
+def write_experiment(
+    storage: Storage,
+    request: SearchRequest,
+    fingerprint: str,
+    description: str,
+    warm_start: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Writes the request, or compares it with the one that the run was started with.
+
+    Args:
+        storage: the run's folder.
+        request: what to search.
+        fingerprint: of the data.
+        description: of the data, for people.
+        warm_start: results of earlier runs; kept in a new run, to resume from the same ones.
+
+    Raises:
+        UserError: the run exists and was asked for differently; the message shows the difference.
+    """
+    mine = {"request": request.identity(), "data_fingerprint": fingerprint}
+    if storage.exists(EXPERIMENT):
+        theirs = read_experiment(storage)
+        lines = differences(theirs["request"], mine["request"])
+        if theirs["data_fingerprint"] != fingerprint:
+            lines.append("the data themselves (their contents or the split) changed")
+        if lines:
+            raise UserError(
+                f"the run {storage.uri} was started with a different request:\n  "
+                + "\n  ".join(lines)
+                + "\nRepeat that request to resume it, or give this one another --name"
+            )
+        if (theirs["num_samples"] or 0) < (request.num_samples or 0):
+            _write(storage, {**theirs, "num_samples": request.num_samples})
+        return
+    record: dict[str, Any] = {
+        **mine,
+        "num_samples": request.num_samples,
+        "data_description": description,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": " ".join(["raysweep", *sys.argv[1:]]),
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "versions": package_versions(),
+    }
+    if warm_start:
+        record["warm_start"] = list(warm_start)
+    _write(storage, record)
+
+
+def _write(storage: Storage, record: Mapping[str, Any]) -> None:
+    storage.write(EXPERIMENT, yaml.safe_dump(dict(record), sort_keys=False))
+
+
+def read_experiment(storage: Storage) -> dict[str, Any]:
+    """The run's experiment.yaml; raises UserError if the folder is not a run."""
+    try:
+        return dict(yaml.safe_load(storage.read(EXPERIMENT)))
+    except FileNotFoundError:
+        raise UserError(
+            f"{storage.uri} is not a run (it has no {EXPERIMENT}); `ls runs` shows yours"
+        ) from None
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise UserError(f"{storage.uri}/{EXPERIMENT} is not readable: {error}") from None
+
+
+def _git_commit() -> str | None:
+    root = Path(__file__).resolve().parent
+    try:
+        out = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return out.stdout.strip()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what results depend on, by package, as far as it is installed."""
+    return {p: v for p in _PACKAGES if (v := _version(p))}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

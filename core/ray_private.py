@@ -1,0 +1,141 @@
+"""Everything that raysweep uses of Ray beside its public interface, in this one file.
+
+Any release of Ray may change it. `tests/unit/core/test_ray_private.py` and
+`tests/ray/test_ray_private.py` try each part with the Ray that is installed, and say in words which
+one has changed; run them first when the version in `pyproject.toml` is raised.
+
+It is in `core` because `data`, `trainables` and `cluster` each use some of it. Ray takes a second
+to import, so the functions import it themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+__all__ = [
+    "AUTHENTICATION_MODE_PATH",
+    "LAUNCHER_CONFIG",
+    "WRONG_TOKEN",
+    "autoscaler_processes",
+    "clear_statistics",
+    "dashboard_address",
+    "empty_checkpoint",
+    "execution_callback",
+    "forgive_failure",
+    "loopback_only",
+    "node_was_lost",
+    "num_failures",
+    "uploaded_files",
+    "worker_processes",
+]
+
+# What Ray writes to standard error when a cluster refuses the token.
+WRONG_TOKEN = "InvalidAuthToken"
+# Where the dashboard says whether it asks for a token.
+AUTHENTICATION_MODE_PATH = "/api/authentication_mode"
+# `ray up` leaves the cluster's configuration there, on the head.
+LAUNCHER_CONFIG = Path("~/ray_bootstrap_config.yaml")
+
+
+@contextmanager
+def loopback_only() -> Iterator[None]:
+    """Has `ray.init` start a session that listens at 127.0.0.1 alone.
+
+    Ray does that where it supports no clusters (macOS, Windows), and has no argument for it:
+    `_node_ip_address="127.0.0.1"` is taken for the machine's address in the network.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def worker_processes() -> list[psutil.Process]:
+    """The workers of the local session that this process has started; none on a cluster."""
+    raylets = [p for p in psutil.Process().children() if p.name() == "raylet"]
+    return [worker for raylet in raylets for worker in raylet.children(recursive=True)]
+
+
+def autoscaler_processes() -> list[psutil.Process]:
+    """The autoscaler of the local session that this process has started."""
+    return [
+        process
+        for process in psutil.Process().children()
+        if any(part.endswith("/monitor.py") for part in process.cmdline())
+    ]
+
+
+def dashboard_address(ray: Any) -> str:
+    """`host:port` of the connected cluster's dashboard and job server; empty if it has none.
+
+    Args:
+        ray: the module, connected to the cluster.
+    """
+    return ray._private.worker.get_dashboard_url() or ""
+
+
+def uploaded_files(folder: Path) -> list[Path]:
+    """The files that `ray job submit --working-dir` sends: what .gitignore and .rayignore leave."""
+    from ray._private.runtime_env.packaging import _dir_travel
+
+    paths: list[Path] = []
+    quiet = logging.getLogger("ray.quiet")
+    _dir_travel(folder, [], paths.append, include_gitignore=True, logger=quiet)
+    return [path for path in paths if path.is_file()]
+
+
+def empty_checkpoint() -> Any:
+    """What a trainable's `save` returns when Ray Tune is to keep no state of the trial."""
+    from ray.train._internal.session import _TrainingResult
+
+    return _TrainingResult(checkpoint=None, metrics={})
+
+
+def execution_callback() -> type:
+    """The base class for `DataContext.custom_execution_callback_classes`."""
+    from ray.data._internal.execution.execution_callback import ExecutionCallback
+
+    return ExecutionCallback
+
+
+def num_failures(trial: Any) -> int:
+    """How often Ray Tune has counted a failure of one of its trials."""
+    return int(trial.run_metadata.num_failures)
+
+
+def forgive_failure(trial: Any) -> None:
+    """Takes one failure off that count, which Ray Tune compares with `max_failures`."""
+    trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
+
+
+def clear_statistics(trial: Any) -> None:
+    """Empties the windows of every metric that Ray Tune keeps, also of trials that have ended."""
+    trial.run_metadata.metric_analysis.clear()
+    trial.run_metadata.metric_n_steps.clear()
+
+
+def node_was_lost(trial: Any) -> bool:
+    """Whether the trial's last process went with its node, and did not end by itself.
+
+    Ray says so when the node is known to be dead. Of a node that has only just fallen silent it
+    says that its actors cannot be reached.
+    """
+    from ray import cloudpickle
+    from ray.exceptions import ActorUnavailableError
+
+    try:
+        # In the driver's own folder, written by this process a moment ago.
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except (OSError, TypeError):  # an error of Ray Tune's own has none
+        return False
+    return isinstance(error, ActorUnavailableError) or "node has died" in str(error)
