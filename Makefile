@@ -17,7 +17,7 @@ tune: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
-	$(BIN)/python -m pytest tests/ray tests/browser
+	$(BIN)/python -m pytest tests/ray tests/browser tests/docs
 
 test-hosts: $(READY)
 	$(BIN)/python -m pytest tests/cluster

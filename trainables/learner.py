@@ -176,7 +176,7 @@ class Learner(ABC, Generic[C]):
             return self.evaluate(data, "val")
 
     def test(self, arrays: Mapping[str, Any]) -> dict[str, float]:
-        """Metrics on `Dataset.test`, named `test_…`. Only `confirm` and `train --test` call it."""
+        """Metrics on `Dataset.test`, named `test_…`. Only `confirm` and `reproduce` call it."""
         self.model.eval()
         with torch.inference_mode():
             data = {name: self.tensor(value) for name, value in arrays.items()}

@@ -10,15 +10,16 @@ import pytest
 
 import raysweep.cluster  # noqa: F401  (sets what Ray reads when it is imported)
 
+from .arguments import RUNS
 from .pages import Command
-from .running import RUNS, Page
+from .running import Page
 from .samples import write_datasets, write_files
 
 # A shell has what runs in its background ignore Ctrl-C; the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The data, where the workers of Ray look for them, too."""
     from raysweep.cluster.machines.session import ray_session
@@ -34,7 +35,7 @@ def _session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def page_folder(_session: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Page]:
     """Gives what runs a page, the same each time that it is asked."""
     files, made = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("made")

@@ -19,7 +19,8 @@ EXCEPTIONS = {
     r"make (?!tune\b)\w": "each is what CI or a person runs; that the target exists is tested",
     r"python -m benchmarks\.": "minutes to hours; that it exists and knows its options is tested",
     r"raysweep reproduce\b": "trains twenty networks; tests/ray/test_reproduce.py runs it",
-    r"raysweep batchnorm features\b": "needs VGG16's weights, 528 MB from PyTorch's own address",
+    r"raysweep features (?!.*--backbone)": "needs VGG16's weights, 528 MB of PyTorch's address",
+    r"raysweep batchnorm features\b": "needs VGG16's weights, 528 MB of PyTorch's address",
     r"raysweep batchnorm photos\b.* vgg16\b": "needs VGG16's weights, 528 MB",
 }
 

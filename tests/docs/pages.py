@@ -12,7 +12,9 @@ How to write a block that the tests run:
 - `<!-- exits 2 -->` before a fence: the exit code that its commands have.
 - `<!-- setup: … -->` before a fence: Python that is executed first.
 
-RUN and OTHER stand for runs, and some other words for what `running.PLACEHOLDERS` says.
+A cell of a table that is nothing but a `raysweep` command is run as well, unless it holds `…` or
+a capital word that stands for anything. RUN and OTHER stand for runs, and some other words for what
+`arguments.PLACEHOLDERS` says. Commands within sentences are only checked: they must exist.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PAGES", "ROOT", "Block", "Command", "blocks", "inline_commands"]
+__all__ = ["PAGES", "ROOT", "Block", "Command", "blocks", "cells", "inline_commands"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -148,6 +150,15 @@ def _without_comment(text: str) -> str:
     if match := _COMMENT.match(text):
         text = match[1]
     return re.split(r"\s{2,}", text.strip())[0]
+
+
+def cells(page: str) -> list[Block]:
+    """Cells of tables that are nothing but a `raysweep` command, as blocks of one command."""
+    return [
+        Block(page, number, "", text, (Command(page, number, text),))
+        for number, line in enumerate((ROOT / page).read_text().splitlines(), 1)
+        for text in re.findall(r"\| `(raysweep [^`]+)` (?=\|)", line)
+    ]
 
 
 def inline_commands(page: str) -> list[Command]:

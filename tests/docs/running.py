@@ -25,44 +25,10 @@ import yaml
 import raysweep
 from raysweep.cluster.cli import main
 
+from .arguments import NEW, PLACEHOLDERS, PREPARED, RUNS, shrunk, tasks_of
 from .pages import ROOT, Block, Command
 
-__all__ = ["PLACEHOLDERS", "RUNS", "Page", "shrunk"]
-
-PLACEHOLDERS = {
-    **{"WORD": "film", "A": "man", "B": "king", "C": "woman", "NAME": "ml-100k"},
-    **{"PHOTOS": "photos", "UNLABELLED": "features", "FEATURES": "features", "PAIRS": "pairs.txt"},
-    **{"FILE": "review.txt"},
-}
-# Runs that a page may name without having made them, and what makes them.
-RUNS = {
-    "films": "tune matrix_factorization l2 --name films",
-    "network": "tune ratings_net l2 --name network",
-    "dropout": "tune sentiment dropout_placement --name dropout",
-    "writer": "train char_rnn --name writer",
-    "nietzsche": "tune char_rnn rnn_size --name nietzsche",
-    "reviews": "train word_vectors --name reviews",
-    "heads": "tune image_head l2 --dataset features --name heads",
-}
-_RATINGS = ("matrix_factorization", "ratings_net")
-# Which runs a command is for; any run for a command that is not here.
-_FAMILIES = {
-    "recommend": _RATINGS,
-    "rank": ("matrix_factorization",),
-    "factors": ("matrix_factorization",),
-    "neighbours": ("matrix_factorization", "word_vectors"),
-    "generate": ("char_rnn",),
-    "ensemble": ("image_head",),
-    "export": ("image_head",),
-    "pseudo-label": ("image_head",),
-}
-_PREPARED = {"sentiment": "dropout", "char_rnn": "writer", "image_head": "heads"}
-_BUDGETS = {
-    "tune": {"--num-samples": "2", "--epochs": "1", "--max-concurrent": "1"},
-    "train": {"--epochs": "1", "--workers": "2"},
-    "confirm": {"--num-seeds": "2"},
-}
-_IMAGE = re.compile(r"\.(jpe?g|png)$|^(holidays|photos)\b")
+__all__ = ["Page"]
 
 
 @dataclass
@@ -140,15 +106,15 @@ class Page:
         """Words for the placeholders."""
         told = {name: self._run_named(name, words) for name in ("RUN", "OTHER") if name in words}
         filled = [told.get(word) or PLACEHOLDERS.get(word, word) for word in words]
-        return [re.sub(r"\b(OUT|EXTRA)\b", r"new-\1", word) for word in filled]
+        return [f"new-{word}" if word in NEW else word for word in filled]
 
     def _run_named(self, name: str, words: list[str]) -> str:
         """The newest run that suits a command, or the one before it, or a prepared one."""
-        tasks = _tasks(words)
+        tasks = tasks_of(words)
         named = [word for word in words if (self.folder / "runs" / word).is_dir()]
         runs = [run for run in self._runs(tasks) if run not in named]
         wanted = int(name == "OTHER" and "RUN" in words)
-        for prepared in (_PREPARED.get(tasks[0], "films") if tasks else "films", "network"):
+        for prepared in (PREPARED.get(tasks[0], "films") if tasks else "films", "network"):
             if len(runs) <= wanted and prepared not in [*runs, *named]:
                 self._provide_run(prepared)
                 runs.append(prepared)
@@ -181,32 +147,6 @@ class Page:
         return _exit_code(
             lambda: runpy.run_path(str(path), run_name="__main__"), arguments, monkeypatch
         )
-
-
-def _tasks(words: list[str]) -> tuple[str, ...]:
-    """The trainables that a command is for; empty for any."""
-    if words[0] != "predict":
-        return _FAMILIES.get(words[0], ())
-    if "--user" in words:
-        return _RATINGS
-    inputs = words[2:]
-    return ("image_head",) if inputs and _IMAGE.search(inputs[0]) else ("sentiment",)
-
-
-def shrunk(words: list[str]) -> list[str]:
-    """A command's arguments with a small budget; two processes are as many as there are cores."""
-    options = dict(_BUDGETS.get(words[0], {}))
-    words = [re.sub(r"^epochs=\d+$", "epochs=1", word) for word in words]
-    if "epochs=1" in words:
-        options.pop("--epochs", None)
-    for option, value in options.items():
-        if option == "--workers" and option not in words:
-            continue
-        if option in words:
-            words[words.index(option) + 1] = value
-        else:
-            words = [*words, option, value]
-    return words
 
 
 def _shrink_interface(monkeypatch: pytest.MonkeyPatch) -> None:

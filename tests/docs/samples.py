@@ -59,6 +59,8 @@ def write_files(folder: Path) -> None:
     (folder / "my.txt").write_text(_SENTENCE * 100)
     (folder / "review.txt").write_text("A wonderful film.\nA boring story.\n")
     _images(folder / "photos", {"train": 12, "valid": 6}, ("cats", "dogs"), rng)
+    best = "task: matrix_factorization\nsettings: {num_factors: 8}\ndata: {dataset: ml-100k}\n"
+    (folder / "best.yaml").write_text(best)
     (folder / "holidays").mkdir()
     for name in ("photo.jpg", "holidays/beach.jpg", "holidays/cat.jpg"):
         _image(folder / name, rng, 0)

@@ -7,11 +7,18 @@ from collections.abc import Callable
 
 import pytest
 
+from .arguments import is_concrete
 from .exceptions import EXCEPTIONS, reason_not_to_run
-from .pages import PAGES, Block, Command, blocks, inline_commands
+from .pages import PAGES, Block, Command, blocks, cells, inline_commands
 from .running import Page
 
-_BLOCKS = [block for page in PAGES for block in blocks(page)]
+_BLOCKS = [
+    block
+    for page in PAGES
+    for block in sorted([*blocks(page), *cells(page)], key=lambda block: block.line)
+]
+# Exit codes other than 0 that depend on the machine: a full disk, say.
+_EXIT_CODES = {"raysweep doctor": (0, 1)}
 # Setting up the data, a first run and so on count as part of the test that asks for them.
 pytestmark = pytest.mark.timeout(400)
 
@@ -23,8 +30,13 @@ def _runnable() -> list[tuple[Block, Command | None]]:
             continue
         if block.language == "python" or block.file:
             steps.append((block, None))
-        steps += [(block, each) for each in block.commands if not reason_not_to_run(each.text)]
+        steps += [(block, each) for each in block.commands if _runs(block, each.text)]
     return steps
+
+
+def _runs(block: Block, command: str) -> bool:
+    in_cell = block.text == command
+    return not reason_not_to_run(command) and (is_concrete(command) or not in_cell)
 
 
 def _name(step: tuple[Block, Command | None]) -> str:
@@ -44,7 +56,8 @@ def test_what_a_page_prints_runs(
     if command is None:
         page.execute(block, monkeypatch)
     else:
-        assert page.run(command, monkeypatch) == block.exits
+        codes = _EXIT_CODES.get(" ".join(command.text.split()[:2]), (block.exits,))
+        assert page.run(command, monkeypatch) in codes
 
 
 @pytest.mark.parametrize("start", EXCEPTIONS)

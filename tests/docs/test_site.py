@@ -14,6 +14,7 @@ import yaml
 
 from .pages import ROOT
 
+pytestmark = pytest.mark.timeout(600)
 # What a browser fetches by itself when it shows a page.
 _LOADED = re.compile(
     r"<(?:script|img|iframe|source|video|link(?![^>]*rel=\"?(?:canonical|next|prev)))\b"
@@ -35,7 +36,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.timeout(600)
 def test_the_site_loads_nothing_from_the_network(site: Path) -> None:
     pages = [*site.rglob("*.html"), *site.rglob("*.css")]
     assert len(pages) > 20
