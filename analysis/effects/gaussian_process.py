@@ -21,9 +21,9 @@ on the field cancels in it, so that neither β_l nor the other fields' own effec
 
 Sources: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006 (below: GPML):
 prediction and marginal likelihood, eq. 2.25, 2.26 and 2.30, as in algorithm 2.1; β_l, section 2.7.
-The kernel: Duvenaud, Nickisch and Rasmussen, "Additive Gaussian processes", NIPS 2011. One
-correlation between fidelities: Swersky, Snoek and Adams, "Multi-task Bayesian optimization", NIPS
-2013; results of unfinished trials: the same authors' "Freeze-thaw Bayesian optimization", 2014.
+The kernel: Duvenaud, Nickisch and Rasmussen, "Additive Gaussian processes", NIPS 2011. Fidelities
+that correlate: Swersky, Snoek and Adams, "Multi-task Bayesian optimization", NIPS 2013; results of
+unfinished trials: the same authors' "Freeze-thaw Bayesian optimization", 2014.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ deviation of its own:
     k(x, x') = σ₁² Σᵢ kᵢ  +  σ₂² Σ_{i<j} kᵢ kⱼ  +  σ_d² Πᵢ kᵢ
                main effects   pairs               all fields together
 
-Sources: Duvenaud, Nickisch and Rasmussen, "Additive Gaussian processes", NIPS 2011, section 2;
-Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006 (below: GPML), eq. 4.9.
+Sources: Duvenaud, Nickisch and Rasmussen, "Additive Gaussian processes", NIPS 2011;
+Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 4.9.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def _caveats(
     if at_top < _ENOUGH_AT_TOP:
         caveats.append(
             f"PED-ANOVA goes by the best tenth, here {max(at_top, 1)} of {num_trials} trials; at "
-            f"least {_ENOUGH_AT_TOP} are wanted."
+            f"least {_ENOUGH_AT_TOP} are needed."
         )
     tops = {name: names[int(share.argmax())] for name, share in shares.items()}
     if len(set(tops.values())) > 1:

@@ -56,7 +56,7 @@ class Grid:
         return not any(self.head)
 
     def cells(self) -> list[list[Cell]]:
-        """All cells, each with a source, if an empty one."""
+        """All rows; a plain text becomes a cell without a source."""
         return [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in self.rows]
 
 
@@ -89,7 +89,7 @@ class Section:
     Attributes:
         key: a word for links.
         title: the finding.
-        sentences: what is to be said.
+        sentences: a paragraph each; what stands between backticks is code.
         grids: tables.
         pictures: below the sentences.
         notes: caveats, in small letters.

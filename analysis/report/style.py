@@ -1,4 +1,4 @@
-"""How the report's pictures look: one width that a phone shows, inks that everyone tells apart."""
+"""How the report's pictures look: as wide as a phone, in colours that everyone can tell apart."""
 
 from __future__ import annotations
 

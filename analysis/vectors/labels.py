@@ -53,8 +53,8 @@ def place_labels(ax: Axes, points: np.ndarray, texts: Sequence[str], *, size: fl
 def label_beside(ax: Axes, points: np.ndarray, texts: Sequence[str], *, size: float = 7) -> int:
     """Writes hundreds of texts, each close beside its point; returns how many did not fit.
 
-    Earlier texts choose first: of eight positions around a point the one that covers no text, and
-    as few points as can be.
+    Earlier texts choose first. Of eight positions around a point, a text takes the one that covers
+    no other text and the fewest points.
 
     Args:
         ax: with all its points drawn.

@@ -49,7 +49,7 @@ def importances(trials: Trials) -> Section:
     plural = "s" if result.epochs > 1 else ""
     sentence = (
         f"Compared after {result.epochs} epoch{plural}, which {result.num_trials} of "
-        f"{len(trials)} trials have behind them. fANOVA shares out the variance of all "
+        f"{len(trials)} trials completed. fANOVA shares out the variance of all "
         "results, PED-ANOVA what sets the best tenth apart."
     )
     grid = Grid(("field", *result.shares), (*rows, ("95% of chance", *chance)))
@@ -104,7 +104,9 @@ def pairs(trials: Trials) -> Section:
     if not sure:
         unit = Unit(trials.metric)
         most = max(float((np.abs(p.gain) + p.half_width).max()) for p in interactions)
-        sentences.append(f"Ruled out is more than {unit.text(most)} {unit.name} anywhere.")
+        sentences.append(
+            f"An interaction of more than {unit.text(most)} {unit.name} is ruled out everywhere."
+        )
     shown = tuple(
         interaction_picture(pair, trials, _pair_title(pair), k)
         for k, pair in enumerate(interactions[: max(1, min(3, len(sure)))], start=1)

@@ -19,7 +19,7 @@ _MAX_TITLE = 70  # characters
 
 
 def next_steps(trials: Trials, facts: RunFacts) -> Section:
-    """What to run next: computed from what is known and what is not."""
+    """What to run next."""
     steps = [*_unfinished(trials, facts), *_undecided(trials, facts), *_ends(trials)]
     certainty = trials.certainty
     run = facts.name
@@ -30,10 +30,10 @@ def next_steps(trials: Trials, facts: RunFacts) -> Section:
         ):
             why = "to see what the best is worth with fresh seeds"
         else:
-            why = "though the best is not surely better than the default: fresh seeds will tell"
+            why = "to see with fresh seeds whether the best is really better than the default"
         steps.append(f"raysweep confirm {run} — {why}, and on the test set, once.")
     if not steps:
-        steps.append("Nothing is open: the question has its answer.")
+        steps.append("Nothing is left to do: the question is answered.")
     first = re.split(" — |: ", steps[0])[0].rstrip(".")
     title = f"Next: {first}" if len(first) <= _MAX_TITLE else "What to run next"
     return Section("next", title, tuple(steps))
@@ -62,7 +62,7 @@ def _undecided(trials: Trials, facts: RunFacts) -> list[str]:
         return [f"{_extended(facts, 40)} — {judged} results are too few to say what a field does."]
     if trials.model is None:
         return []
-    # What no single trial can show: a field that is worth less need not be searched.
+    # A field that is worth less than this noise need not be searched: no single trial shows it.
     unit, noise = Unit(trials.metric), 1.96 * trials.model.gaussian_process.residual_std
     unclear = [e for e in trials.effects if e.verdict == "no measurable difference"]
     most = {e.field: float((e.gain + e.half_width).max()) for e in unclear}

@@ -17,7 +17,7 @@ __all__ = ["placement", "widths"]
 
 
 def placement(trials: Trials, facts: RunFacts) -> list[Section]:
-    """Where dropout went, drawn into the network; nothing for other questions."""
+    """Where dropout went, drawn into the network; no section for other questions."""
     if "dropout_placement" not in facts.request.get("spaces", ()):
         return []
     effects = {effect.field: effect for effect in trials.effects}
@@ -26,7 +26,7 @@ def placement(trials: Trials, facts: RunFacts) -> list[Section]:
     if not sites:
         return [
             Section(
-                "placement", "Where dropout goes cannot be findings yet", (too_few_trials(trials),)
+                "placement", "Too early to say where dropout should go", (too_few_trials(trials),)
             )
         ]
     helping = [site for site in sites if effects[site].verdict in ("helps", "both")]
@@ -42,13 +42,15 @@ def placement(trials: Trials, facts: RunFacts) -> list[Section]:
 
 
 def widths(trials: Trials, facts: RunFacts) -> list[Section]:
-    """What each filter width did, and how many of them; nothing for other questions."""
+    """What each filter width did, and how many of them; no section for other questions."""
     if "filter_widths" not in facts.request.get("spaces", ()):
         return []
     by_width, number_effect = width_effects(trials.effects)
     if not by_width:
         return [
-            Section("widths", "What widths do cannot be findings yet", (too_few_trials(trials),))
+            Section(
+                "widths", "Too early to say what the filter widths do", (too_few_trials(trials),)
+            )
         ]
     good = [str(width) for width, effect in by_width if effect.verdict == "helps"]
     bad = [str(width) for width, effect in by_width if effect.verdict == "hurts"]

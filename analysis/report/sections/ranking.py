@@ -20,7 +20,7 @@ def ranking(trials: Trials) -> Section:
     certainty = trials.certainty
     if certainty is None:
         return Section(
-            "ranking", "How sure the ranking is cannot be said yet", (too_few_trials(trials),)
+            "ranking", "Too early to say how sure the ranking is", (too_few_trials(trials),)
         )
     unit, best = Unit(trials.metric), trials.number(int(certainty.rows[certainty.best]))
     num_rivals, num_others = certainty.num_rivals, len(certainty.rows) - 1
@@ -29,11 +29,11 @@ def ranking(trials: Trials) -> Section:
         title = f"{num_rivals} of {num_others} others cannot be told from the best trial"
     half_width = unit.text(1.96 * certainty.residual_std)
     sentences = [
-        f"With another seed a trial's {trials.metric} moves by ± {half_width}{unit.word} (95%), "
-        "as far as the fields do not explain it.",
+        f"A trial's {trials.metric} moves by ± {half_width}{unit.word} (95%) for reasons that the "
+        "fields do not explain, its seed for one.",
         f"Trial {best}, the best as measured, has the best configuration of all with a "
-        f"probability of {certainty.chance_best[certainty.best]:.0%}, and is better than the "
-        f"default with one of {certainty.better_than_default:.0%}.",
+        f"probability of {certainty.chance_best[certainty.best]:.0%}, and beats the default with "
+        f"a probability of {certainty.better_than_default:.0%}.",
     ]
     if certainty.best:
         top = trials.number(int(certainty.rows[0]))

@@ -25,7 +25,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def too_few_trials(trials: Trials) -> str:
-    """Says why nothing is said about fields."""
+    """Why nothing can be said about fields: too few results, or all trials alike."""
     judged = int(np.isfinite(trials.values).sum())
     if not trials.fields:
         return "All trials have the same configuration: there is nothing to compare."

@@ -77,14 +77,14 @@ def test_refuses_a_model_that_does_not_fit(
 
 def test_components_are_the_axes_of_largest_spread() -> None:
     values, counts, _ = crowd()
-    found = principal_components(values, counts, most_rated=300)
-    assert found.items.tolist() == list(range(300))
-    assert found.projections.shape == (300, 3)
+    components = principal_components(values, counts, most_rated=300)
+    assert components.items.tolist() == list(range(300))
+    assert components.projections.shape == (300, 3)
     for axis in range(3):
-        correlation = np.corrcoef(found.projections[:, axis], values[:300, axis])[0, 1]
+        correlation = np.corrcoef(components.projections[:, axis], values[:300, axis])[0, 1]
         assert correlation > 0.9  # and not < -0.9: the largest loading is positive
     variance = values[:300].var(axis=0)
-    np.testing.assert_allclose(found.explained, variance[:3] / variance.sum(), rtol=0.1)
+    np.testing.assert_allclose(components.explained, variance[:3] / variance.sum(), rtol=0.1)
 
 
 def test_components_do_not_depend_on_the_order_of_items_or_on_a_shift() -> None:
@@ -106,14 +106,14 @@ def test_refuses_more_components_than_factors_or_items() -> None:
 
 def test_ends_are_the_extremes_of_each_component() -> None:
     values, counts, titles = crowd()
-    found = principal_components(values, counts)
-    ends = component_ends(found, titles, top=3)
+    components = principal_components(values, counts)
+    ends = component_ends(components, titles, top=3)
     assert len(ends) == 3 * 2 * 3
     second = ends[ends["component"] == 2]
     low = second[second["end"] == "low"]
-    assert low["projection"].tolist() == sorted(found.projections[:, 1])[:3]
+    assert low["projection"].tolist() == sorted(components.projections[:, 1])[:3]
     high = second[second["end"] == "high"]["projection"]
-    assert high.iloc[0] == found.projections[:, 1].max()
+    assert high.iloc[0] == components.projections[:, 1].max()
     assert low["title"].iloc[0] == titles[low.index[0]]
 
 
@@ -140,8 +140,8 @@ def test_of_overlapping_titles_the_first_stays() -> None:
     figure = Figure()
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
-    places = {"first": 0.5, "on the first": 0.505, "apart": 0.1, "on apart": 0.1}
-    written = [ax.text(0.3, y, text) for text, y in places.items()]
+    heights = {"first": 0.5, "on the first": 0.505, "apart": 0.1, "on apart": 0.1}
+    written = [ax.text(0.3, y, text) for text, y in heights.items()]
     kept = labels._without_overlaps(written)
     assert kept == [written[0], None, written[2], None]
     assert [text.get_text() for text in ax.texts] == ["first", "apart"]

@@ -69,31 +69,31 @@ def test_many_at_once_give_what_one_at_a_time_gives(
     monkeypatch.setattr(word_importance, "_IDS_AT_ONCE", ids_at_once)
     learner = trained(texts_dataset, **fields)
     texts = some_texts(learner)
-    for text, found in zip(texts, leave_out(learner, texts), strict=True):
+    for text, result in zip(texts, leave_out(learner, texts), strict=True):
         slow = one_at_a_time(learner, text)
-        assert found.probabilities == pytest.approx(slow[0], abs=1e-6)
-        assert found.without.shape == slow[1:].shape
-        assert found.without == pytest.approx(slow[1:], abs=1e-6)
+        assert result.probabilities == pytest.approx(slow[0], abs=1e-6)
+        assert result.without.shape == slow[1:].shape
+        assert result.without == pytest.approx(slow[1:], abs=1e-6)
     assert np.ptp(leave_out(learner, texts)[-1].without, 0).max() > 1e-3, "words do count"
 
 
 def test_the_order_of_texts_and_of_their_words_does_not_matter(texts_dataset: Dataset) -> None:
     learner = trained(texts_dataset)
     texts = some_texts(learner)
-    found = leave_out(learner, texts)
+    results = leave_out(learner, texts)
     for k, again in enumerate(reversed(leave_out(learner, texts[::-1]))):
-        assert again.without == pytest.approx(found[k].without, abs=1e-6)
+        assert again.without == pytest.approx(results[k].without, abs=1e-6)
     last = texts[-1]
     turned = EncodedText(last.ids, last.num_groups - 1 - last.groups)
     again = leave_out(learner, [turned])[0]
-    assert again.without[::-1] == pytest.approx(found[-1].without, abs=1e-6)
+    assert again.without[::-1] == pytest.approx(results[-1].without, abs=1e-6)
 
 
 def test_a_text_of_one_word_has_nothing_to_compare_with(texts_dataset: Dataset) -> None:
     learner = trained(texts_dataset)
-    for found in leave_out(learner, some_texts(learner)[:2]):
-        assert found.without.shape == (0, 3)
-        assert found.probabilities.sum() == pytest.approx(1)
+    for result in leave_out(learner, some_texts(learner)[:2]):
+        assert result.without.shape == (0, 3)
+        assert result.probabilities.sum() == pytest.approx(1)
 
 
 def test_words_stay_where_they_are_not_asked_for(texts_dataset: Dataset) -> None:

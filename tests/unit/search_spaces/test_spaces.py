@@ -82,7 +82,7 @@ def accepted(config: Any, fields: Mapping[str, Any]) -> Any:
 
 
 class _Ranges:
-    """Answers with params that were chosen before, and notes what each was chosen from."""
+    """Gives params that were chosen before, and notes what each was chosen from."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         self._params = params
@@ -147,7 +147,7 @@ def test_samples_are_accepted_by_the_configuration(case: tuple[str, Any, Suggest
 
 def test_both_ends_of_every_range_are_accepted(case: tuple[str, Any, Suggest]) -> None:
     _, config, suggest = case
-    points = list(itertools.islice(grid(suggest, points=2), MAX_POINTS))
+    points = list(itertools.islice(grid(suggest, num_values=2), MAX_POINTS))
     assert points
     for _, fields in points:
         accepted(config, fields)
@@ -169,7 +169,7 @@ def test_a_sample_is_a_pure_function_of_its_seed(case: tuple[str, Any, Suggest])
 
 def test_samples_of_different_seeds_differ(case: tuple[str, Any, Suggest]) -> None:
     _, _, suggest = case
-    enough = len(list(itertools.islice(grid(suggest, points=12), 20))) // 2
+    enough = len(list(itertools.islice(grid(suggest, num_values=12), 20))) // 2
     assert len({key(sample(suggest, 0, index, 0)[0]) for index in range(30)}) > enough
     assert len({key(sample(suggest, seed, 0, 0)[0]) for seed in range(30)}) > enough
     assert len({key(sample(suggest, 0, 0, attempt)[0]) for attempt in range(30)}) > enough
@@ -179,16 +179,16 @@ def test_samples_stay_within_their_ranges_and_choices(case: tuple[str, Any, Sugg
     _, _, suggest = case
     for seed in range(50):
         params, _ = sample(suggest, seed)
-        asked = ranges_of(suggest, params)
-        assert set(asked.ranges) | set(asked.choices) == set(params)
-        assert all(low <= params[n] <= high for n, (low, high) in asked.ranges.items())
-        assert all(params[n] in choices for n, choices in asked.choices.items())
+        suggested = ranges_of(suggest, params)
+        assert set(suggested.ranges) | set(suggested.choices) == set(params)
+        assert all(low <= params[n] <= high for n, (low, high) in suggested.ranges.items())
+        assert all(params[n] in choices for n, choices in suggested.choices.items())
 
 
 def test_recorded_params_give_the_fields_again(case: tuple[str, Any, Suggest]) -> None:
     _, _, suggest = case
     points = [sample(suggest, seed) for seed in range(30)]
-    for params, fields in [*points, *itertools.islice(grid(suggest, points=3), 30)]:
+    for params, fields in [*points, *itertools.islice(grid(suggest, num_values=3), 30)]:
         assert read(suggest, json.loads(json.dumps(params))) == fields
 
 
@@ -196,16 +196,16 @@ def test_a_grid_repeats_nothing_and_has_both_ends_and_every_choice(
     case: tuple[str, Any, Suggest],
 ) -> None:
     _, _, suggest = case
-    points = [params for params, _ in itertools.islice(grid(suggest, points=2), MAX_POINTS)]
+    points = [params for params, _ in itertools.islice(grid(suggest, num_values=2), MAX_POINTS)]
     assert len({key(p) for p in points}) == len(points)
     if len(points) == MAX_POINTS:
         return  # too large to walk whole; its spaces are walked one by one
     seen, wanted = defaultdict(set), defaultdict(set)
     for params in points:
-        asked = ranges_of(suggest, params)
-        for name, ends in asked.ranges.items():
+        suggested = ranges_of(suggest, params)
+        for name, ends in suggested.ranges.items():
             wanted[name] |= set(ends)
-        for name, choices in asked.choices.items():
+        for name, choices in suggested.choices.items():
             wanted[name] |= set(choices)
         for name, value in params.items():
             seen[name].add(value)
@@ -283,7 +283,7 @@ def conditional(trial: Trial) -> dict[str, Any]:
 
 
 def test_a_grid_walks_branches_only_where_they_apply() -> None:
-    points = [params for params, _ in grid(conditional, points=3)]
+    points = [params for params, _ in grid(conditional, num_values=3)]
     assert points == [
         {"on": False},
         {"on": True, "x": 0.1},
@@ -292,13 +292,13 @@ def test_a_grid_walks_branches_only_where_they_apply() -> None:
     ]
 
 
-@pytest.mark.parametrize("points", [2, 3, 5])
-def test_a_grid_takes_as_many_values_of_a_range_as_asked(points: int) -> None:
+@pytest.mark.parametrize("num_values", [2, 3, 5])
+def test_a_grid_takes_as_many_values_of_a_range_as_asked(num_values: int) -> None:
     def suggest(trial: Trial) -> dict[str, Any]:
         return {"x": trial.suggest_float("x", 1e-4, 1.0, log=True)}
 
-    values = [fields["x"] for _, fields in grid(suggest, points=points)]
-    assert values == pytest.approx(np.geomspace(1e-4, 1.0, points).tolist(), rel=1e-3)
+    values = [fields["x"] for _, fields in grid(suggest, num_values=num_values)]
+    assert values == pytest.approx(np.geomspace(1e-4, 1.0, num_values).tolist(), rel=1e-3)
     assert (values[0], values[-1]) == (1e-4, 1.0)
 
 
@@ -306,7 +306,7 @@ def test_a_grid_takes_every_value_of_a_short_range_of_whole_numbers() -> None:
     def suggest(trial: Trial) -> dict[str, Any]:
         return {"n": trial.suggest_int("n", 1, 4)}
 
-    assert [fields["n"] for _, fields in grid(suggest, points=5)] == [1, 2, 3, 4]
+    assert [fields["n"] for _, fields in grid(suggest, num_values=5)] == [1, 2, 3, 4]
 
 
 def test_a_space_that_asks_for_two_things_by_one_name_is_refused() -> None:
@@ -356,17 +356,17 @@ def test_dropout_rates_are_asked_for_only_where_dropout_is_placed(sizes: str) ->
         rates = [fields["embedding_dropout"], *fields["dense_dropout"]]
         assert len(fields["dense_dropout"]) == len(config.hidden_sizes)
         placed = [rate for rate in rates if rate > 0]
-        asked = {name for name in params if name.startswith("rate_")}
+        suggested = {name for name in params if name.startswith("rate_")}
         seen.add(params["placement"])
         if params["placement"] == "everywhere":
-            assert asked == {"rate_everywhere"}
+            assert suggested == {"rate_everywhere"}
             assert len(placed) == len(rates)
             assert len(set(rates)) == 1
         elif params["placement"] == "one_site":
-            assert asked == {"rate_one_site"}
+            assert suggested == {"rate_one_site"}
             assert len(placed) == 1
         else:
             used = {name.removeprefix("use_") for name, on in params.items() if on is True}
-            assert asked == {f"rate_{site}" for site in used}
+            assert suggested == {f"rate_{site}" for site in used}
             assert len(placed) == len(used)
     assert seen == {"everywhere", "one_site", "free"}
