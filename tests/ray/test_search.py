@@ -312,5 +312,5 @@ def test_changed_data_are_noticed(
     shorter.write_text("\n".join(ratings_csv.read_text().splitlines()[:-5]) + "\n")
     folder, request = finished
     changed = dataclasses.replace(request, data={**request.data, "dataset": str(shorter)})
-    with pytest.raises(UserError, match="the data themselves .* changed"):
+    with pytest.raises(UserError, match=r"the data themselves .* changed"):
         run(folder, changed)
