@@ -8,6 +8,7 @@ docs/architecture.md.
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -326,19 +327,16 @@ def test_no_folder_holds_more_than_14_files() -> None:
 
 def home(folder: str, tested: set[str]) -> str:
     """The deepest folder, from this one down, that holds all of it that a test imports."""
-    packages = {module for module in modules() if (ROOT / path_of(module)).is_dir()}
-    rooms = {m if m in packages else m.rpartition(".")[0] for m in tested}
-    below = {path_of(room) for room in rooms if (path_of(room) + "/").startswith(folder + "/")}
-    if not below:
-        return ""
-    parts = zip(*(path.split("/") for path in below), strict=False)
-    common = [column[0] for column in parts if len(set(column)) == 1]
-    return "/".join(common)
+    paths = {path_of(module) for module in tested}
+    rooms = {p if (ROOT / p).is_dir() else p.rpartition("/")[0] for p in paths}
+    below = [room for room in rooms if f"{room}/".startswith(f"{folder}/")]
+    return os.path.commonpath(below) if below else ""
 
 
 def path_of(module: str) -> str:
-    path = module.replace(".", "/")
-    return path.removeprefix("raysweep/") if package_of(module) != "raysweep" else path
+    """Of `raysweep.data.tables.errors`, `data/tables/errors`."""
+    parts = module.split(".")
+    return "/".join(parts[1:] if parts[1:2] and parts[1] in OURS else parts)
 
 
 def test_unit_tests_stand_in_the_folder_of_what_they_test() -> None:
