@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 PROOFS = {
     "One import name, folders at the top": [
         "tests/unit/test_structure.py::test_nobody_imports_our_folders_by_their_bare_names",
-        "tests/ray/test_installed.py::test_a_search_runs_in_a_folder_of_hostile_modules",
+        "tests/packaging/test_installed.py::test_a_search_where_everything_has_a_name_of_ours",
     ],
     "A ledger instead of Ray's experiment state": [
         "tests/ray/test_faults.py::test_the_command_can_be_killed_twice_and_run_again",
@@ -80,13 +80,13 @@ PROOFS = {
         "::test_a_feature_job_loses_a_host_and_a_training_uses_what_it_made",
     ],
     "What mattered is estimated from all trials, stopped ones too": [
-        "tests/unit/analysis/test_report.py"
+        "tests/unit/analysis/report/test_report.py"
         "::test_what_was_planted_is_named_and_nothing_else_over_20_seeds",
-        "tests/unit/analysis/test_effects.py"
+        "tests/unit/analysis/effects/test_effects.py"
         "::test_of_thousands_of_trials_300_evenly_spaced_ones_are_estimated_from",
     ],
     "A report is made from the table alone": [
-        "tests/unit/analysis/test_report.py::test_the_page_needs_the_table_alone"
+        "tests/unit/analysis/report/test_report.py::test_the_page_needs_the_table_alone"
     ],
     "Commands that only look at a run change nothing": [
         "tests/unit/cluster/runs/test_run_views.py"
