@@ -21,8 +21,9 @@ __all__ = ["Run", "load_run", "predict", "train", "tune"]
 
 def tune(
     task: str,
-    spaces: str | Sequence[str],
+    spaces: str | Sequence[str] = (),
     *,
+    search: str | Sequence[str] = (),
     num_samples: int | None = None,
     searcher: str = "tpe",
     scheduler: str = "asha",
@@ -52,6 +53,7 @@ def tune(
     Args:
         task: what to train, e.g. "sentiment"; `raysweep list` shows all.
         spaces: what to search: the name of a space, or several.
+        search: ranges of fields, e.g. "learning_rate=1e-4..1e-2:log", beside spaces or alone.
         num_samples: trials in all, the default configuration among them; 40 by default, for a grid
             all of it.
         searcher: "tpe", "random" or "grid".
@@ -83,7 +85,10 @@ def tune(
     Raises:
         UserError: what you can fix: a name, a value, missing data, another request of that name.
     """
-    return _start(locals())
+    given = locals()
+    if not spaces and not search:
+        raise UserError("name a space or a range to search; `raysweep.train` trains one model")
+    return _start(given)
 
 
 def train(

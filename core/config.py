@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from raysweep.core.errors import UserError, nearest
 
-__all__ = ["Config", "option"]
+__all__ = ["Config", "option", "parse_field"]
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True}
@@ -92,6 +92,22 @@ class Config:
             f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v
             for f in dataclasses.fields(self)
         }
+
+
+def parse_field(config_class: type[Config], name: str, text: str) -> Any:
+    """A field's value from text, checked by itself: its type, its limits and its choices.
+
+    Args:
+        config_class: whose field it is.
+        name: of the field, which exists.
+        text: as typed.
+
+    Raises:
+        UserError: the field cannot have that value.
+    """
+    value = _coerce(name, text, typing.get_type_hints(config_class)[name])
+    _check(next(f for f in dataclasses.fields(config_class) if f.name == name), value)
+    return value
 
 
 def _coerce(name: str, value: Any, hint: Any) -> Any:

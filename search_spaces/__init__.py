@@ -15,9 +15,21 @@ from raysweep.search_spaces import (
     optimizer,
     rnn_size,
 )
+from raysweep.search_spaces.ranges import bind_ranges, parse_range
 from raysweep.search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
 
-__all__ = ["SPACES", "Space", "Suggest", "combine", "get_space", "grid", "read", "sample"]
+__all__ = [
+    "SPACES",
+    "Space",
+    "Suggest",
+    "bind_ranges",
+    "combine",
+    "get_space",
+    "grid",
+    "parse_range",
+    "read",
+    "sample",
+]
 
 _MODULES = (
     augmentation,

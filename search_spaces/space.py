@@ -24,11 +24,15 @@ __all__ = ["Space", "Suggest", "SuggestWith", "Trial", "combine", "grid", "read"
 class Trial(Protocol):
     """The part of `optuna.Trial` that spaces use (see Optuna's documentation of the methods)."""
 
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
         """A number in [low, high], drawn on a logarithmic scale if `log`."""
         ...
 
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
         """A whole number in [low, high]."""
         ...
 
@@ -143,8 +147,13 @@ class _RandomTrial(_Recorder):
         super().__init__()
         self._rng = rng
 
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        if log:
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        if step:
+            values = _steps(low, high, step)
+            value = values[int(self._rng.integers(len(values)))]
+        elif log:
             value = math.exp(self._rng.uniform(math.log(low), math.log(high)))
             # Four digits are precise enough for a hyperparameter, and read better in tables.
             value = min(max(float(f"{value:.4g}"), low), high)
@@ -152,8 +161,12 @@ class _RandomTrial(_Recorder):
             value = min(max(round(float(self._rng.uniform(low, high)), 4), low), high)
         return float(self._record(name, value))
 
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        if log:
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        if step > 1:
+            value = low + step * int(self._rng.integers((high - low) // step + 1))
+        elif log:
             value = int(math.exp(self._rng.uniform(math.log(low), math.log(high + 1))))
         else:
             value = int(self._rng.integers(low, high + 1))
@@ -179,12 +192,20 @@ class _GridTrial(_Recorder):
         self.widths.append(len(values))
         return self._record(name, values[branch])
 
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        if step:
+            return float(self._branch(name, _steps(low, high, step)))
         space = np.geomspace if log else np.linspace
         inner = [float(f"{v:.4g}") for v in space(low, high, self._num_values)[1:-1]]
         return float(self._branch(name, [low, *inner, high]))
 
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        if step > 1:
+            return int(self._branch(name, list(range(low, high + 1, step))))
         if high - low < self._num_values:
             return int(self._branch(name, list(range(low, high + 1))))
         space = np.geomspace if log else np.linspace
@@ -193,6 +214,12 @@ class _GridTrial(_Recorder):
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         return self._branch(name, list(choices))
+
+
+def _steps(low: float, high: float, step: float) -> list[float]:
+    """low, low + step, … up to high, without the rounding errors of sums."""
+    count = int((high - low) / step + 1e-9) + 1
+    return [float(f"{low + k * step:.10g}") for k in range(count)]
 
 
 class _FixedTrial(_Recorder):

@@ -57,7 +57,8 @@ class RunFacts:
     @property
     def scheduler(self) -> str:
         """The scheduler's name, or "none" where nothing was searched."""
-        return str(self.request["scheduler"]) if self.request.get("spaces") else "none"
+        searched = self.request.get("spaces") or self.request.get("search")
+        return str(self.request["scheduler"]) if searched else "none"
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,8 @@ _PAIRS: dict[str, Any] = {
     ],
 }
 _GROUPS = {
-    "Search": "num_samples searcher scheduler metric grace_period reduction_factor warm_start pack "
-    "time_budget",
+    "Search": "search num_samples searcher scheduler metric grace_period reduction_factor "
+    "warm_start pack time_budget",
     "Data": "dataset data_dir split data",
     "Trials": "epochs settings seed cpus gpus workers max_concurrent",
     "Where": "name storage address",
@@ -82,6 +82,7 @@ _GROUPS = {
 # How an option is shown or read where that does not follow from its field.
 _SHOWN: dict[str, dict[str, Any]] = {
     "warm_start": {"metavar": "RUN"},
+    "search": {"metavar": "RANGE"},
     "pack": {"metavar": "N|auto|off"},
     "storage": {"envvar": "RAYSWEEP_STORAGE"},
 }

@@ -30,7 +30,9 @@ def register(app: typer.Typer) -> None:
 @with_options("Search", "Data", "Trials", "Where", but="workers")
 def tune(
     task: Annotated[str, typer.Argument(help="What to train; `raysweep list` shows all.")],
-    space: Annotated[list[str], typer.Argument(help="What to search: one space or several.")],
+    space: Annotated[
+        list[str] | None, typer.Argument(help="What to search: one space or several, or --search.")
+    ] = None,
     json: Json = False,
     **options: Any,
 ) -> None:
@@ -40,7 +42,14 @@ def tune(
     the test set; `raysweep confirm` opens that once, at the end.
 
     Example: raysweep tune matrix_factorization l2 embedding_size --num-samples 60
+
+    Example: raysweep tune sentiment --search learning_rate=1e-4..1e-2:log
     """
+    if not space and not options["search"]:
+        raise UserError(
+            "name what to search: a space (`raysweep list` shows all) or a range of a field, e.g. "
+            "--search learning_rate=1e-4..1e-2:log; `raysweep train` trains one configuration"
+        )
     _run({"task": task, "spaces": space, **_parsed(options)}, json)
 
 

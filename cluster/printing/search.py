@@ -78,7 +78,7 @@ def _trial(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
 def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool) -> None:
     """Prints the outcome of `tune` or `train`, and draws the search's picture."""
     summary = search_summary(request, result.storage, result.ledger, complete=result.complete)
-    answered = request.spaces and result.complete
+    answered = request.searches and result.complete
     effects = search_effects(result.ledger, summary["searched"]) if answered else []
     pictures = _draw(request, result, effects) if answered else []
     if as_json:
@@ -104,7 +104,7 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     console.print(f"TensorBoard  {command} tensorboard {run}", markup=False)
     if not result.complete:
         console.print("\nInterrupted. The same command goes on where this one stopped.")
-    elif request.spaces:
+    elif request.searches:
         console.print(f"next         {command} confirm {run}", markup=False)
 
 

@@ -91,7 +91,7 @@ def _row(storage: Storage, size: int) -> RunRow:
         name=name,
         state=state(run),
         task=run.request.task,
-        spaces="+".join(run.request.spaces),
+        spaces="+".join([*run.request.spaces, *run.request.search]),
         metric=run.request.metric,
         best=None if best is None else float(best[run.request.metric]),
         trials=len(run.ledger),

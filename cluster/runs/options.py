@@ -77,7 +77,7 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
             values for one field.
     """
     values = dict(given)
-    for name in ("spaces", "warm_start"):
+    for name in ("spaces", "warm_start", "search"):
         words = values.get(name) or ()
         values[name] = (words,) if isinstance(words, str) else tuple(words)
     # From Python `1` and a path are as good as the command line's `1.0` and text.
@@ -96,7 +96,7 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
     names = {f.name for f in dataclasses.fields(RunOptions)}
     options = RunOptions(**{name: values.pop(name) for name in names & set(values)})
     if values.get("num_samples") is None and values.get("searcher") != "grid":
-        values["num_samples"] = _DEFAULT_SAMPLES if values.get("spaces") else 1
+        values["num_samples"] = _DEFAULT_SAMPLES if values["spaces"] or values["search"] else 1
     request = SearchRequest(settings=settings, data=data, **values).checked()
     options.folder(request)
     return request, options

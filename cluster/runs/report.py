@@ -67,7 +67,10 @@ def run_subject(run: SavedRun) -> Subject:
         confirmed = None
     facts = RunFacts(
         name=run.storage.name,
-        questions=tuple(get_space(space).question for space in request.spaces),
+        questions=(
+            *(get_space(space).question for space in request.spaces),
+            *(f"Which value is best: {text}?" for text in request.search),
+        ),
         experiment=read_experiment(run.storage),
         confirmed=confirmed,
         complete=is_complete(run),
@@ -88,7 +91,7 @@ def run_trials(run: SavedRun) -> Trials:
     else:  # the ledger was not kept; the table tells all that a report needs
         blob = run.storage.read(TRIALS_TABLE)
     table = pd.read_parquet(io.BytesIO(blob))
-    table.attrs["searcher"] = run.request.searcher if run.request.spaces else ""
+    table.attrs["searcher"] = run.request.searcher if run.request.searches else ""
     request = run.request
     return Trials(table, request.metric, request.mode, request.learner.config_class)
 

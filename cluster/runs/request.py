@@ -31,7 +31,7 @@ class SearchRequest:
 
     Attributes:
         task: the trainable's name.
-        spaces: the names of the spaces searched together; empty to train one configuration.
+        spaces: the names of the spaces searched together.
         settings: configuration fields that are fixed, by name (`--set`, `--epochs`).
         data: fields of the trainable's data configuration.
         points: configurations to run instead of a search (`confirm` uses it).
@@ -60,6 +60,9 @@ class SearchRequest:
     warm_start: tuple[str, ...] = option(
         (), "An earlier run whose results the search starts from. Repeatable."
     )
+    search: tuple[str, ...] = option(
+        (), "A range of a field, e.g. learning_rate=1e-4..1e-1:log. Repeatable; see the docs."
+    )
     points: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,6 +72,11 @@ class SearchRequest:
     def learner(self) -> type[Learner[Any]]:
         """The trainable's class."""
         return get_learner(self.task)
+
+    @property
+    def searches(self) -> bool:
+        """Whether anything is searched; otherwise one configuration is trained."""
+        return bool(self.spaces or self.search)
 
     @property
     def mode(self) -> str:
@@ -85,7 +93,7 @@ class SearchRequest:
         from raysweep.trainables.learner import check_metric
 
         learner = self.learner
-        if self.num_samples is None and self.spaces and self.searcher != "grid":
+        if self.num_samples is None and self.searches and self.searcher != "grid":
             raise UserError(f"--searcher {self.searcher} has no end of its own; give --num-samples")
         if self.warm_start and self.searcher == "grid":
             raise UserError(
@@ -105,7 +113,7 @@ class SearchRequest:
             spaces=tuple(self.spaces),
         )
         learner.check(base, data)
-        if self.spaces:
+        if self.searches:
             suggest = request.suggest()
             fields = sample(suggest, 0)[1]
             clash = sorted(set(fields) & set(self.settings))
@@ -125,10 +133,14 @@ class SearchRequest:
 
     def suggest(self) -> Suggest:
         """The define-by-run function of all spaces together."""
-        from raysweep.search_spaces import combine, get_space
+        from raysweep.search_spaces import bind_ranges, combine, get_space, parse_range
 
         config = self.config({})
-        return combine([get_space(s).bind(self.task, config) for s in self.spaces])
+        functions: list[Suggest] = [get_space(s).bind(self.task, config) for s in self.spaces]
+        if self.search:
+            ranges = [parse_range(text, type(config)) for text in self.search]
+            functions.append(bind_ranges(ranges, config))
+        return combine(functions)
 
     def config(self, fields: Mapping[str, Any]) -> Any:
         """The whole configuration where a searcher chose `fields`."""
@@ -142,14 +154,15 @@ class SearchRequest:
         """What makes two requests the same search; a larger num_samples extends it."""
         plain = json.loads(json.dumps(dataclasses.asdict(self), default=list))
         del plain["num_samples"]
-        if not self.warm_start:
-            del plain["warm_start"]
+        for name in ("warm_start", "search"):  # as runs from before these were there have it
+            if not plain[name]:
+                del plain[name]
         return dict(plain)
 
     def default_name(self) -> str:
         """A name that equal requests share, and others do not."""
         text = json.dumps(self.identity(), sort_keys=True)
-        what = "+".join(self.spaces) or "train"
+        what = "+".join([*self.spaces, *(["search"] if self.search else [])]) or "train"
         return f"{self.task}-{what}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 

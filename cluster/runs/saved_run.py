@@ -80,7 +80,9 @@ def open_run(run: str | None, root: str) -> SavedRun:
     experiment = read_experiment(storage)
     names = {f.name for f in dataclasses.fields(SearchRequest)}
     values = {k: v for k, v in experiment["request"].items() if k in names}
-    values |= {name: tuple(values.get(name, ())) for name in ("spaces", "points", "warm_start")}
+    values |= {
+        name: tuple(values.get(name, ())) for name in ("spaces", "points", "warm_start", "search")
+    }
     request = SearchRequest(**values, num_samples=experiment["num_samples"])
     ledger = Ledger(storage, request.metric, request.mode, read_only=True)
     return SavedRun(storage, request, ledger, experiment["data_fingerprint"])

@@ -49,7 +49,7 @@ def pack_size(request: SearchRequest, pack: str, dataset: Dataset) -> int:
     if pack != "auto":
         return 1 if pack == "off" else int(pack)
     learner = request.learner
-    if request.gpus or not request.spaces or request.scheduler not in _SCHEDULERS:
+    if request.gpus or not request.searches or request.scheduler not in _SCHEDULERS:
         return 1
     searched = sample(request.suggest(), 0)[1]
     if not issubclass(learner, Stackable) or not set(searched) <= learner.packed_fields:

@@ -85,7 +85,7 @@ class TuneTrials:
         # Ray would ask for the next trial only when the last one has started; so all start at once.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.limit)
         # Trials keep their own states. PBT copies Ray's, and HyperBand goes on from them.
-        ray_states = bool(request.spaces) and request.scheduler in ("pbt", "hyperband")
+        ray_states = request.searches and request.scheduler in ("pbt", "hyperband")
         ray_folder = self._storage / "ray"
         with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
             run_config = tune.RunConfig(
@@ -124,7 +124,7 @@ class TuneTrials:
     def _tune_config(self) -> tune.TuneConfig:
         request = self._request
         scheduler = build_scheduler(
-            request.scheduler if request.spaces else "none",
+            request.scheduler if request.searches else "none",
             self._searcher.ledger,
             request.config({}),
             request.suggest(),
@@ -147,7 +147,7 @@ class TuneTrials:
 def _proposer(
     request: SearchRequest, earlier: Sequence[Mapping[str, Any]], dataset: Dataset
 ) -> Proposer:
-    if not request.spaces:
+    if not request.searches:
         return ListProposer([({}, dict(point)) for point in request.points])
     suggest = request.suggest()
     proposer = build_proposer(request.searcher, suggest, request.seed, request.mode)

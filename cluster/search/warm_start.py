@@ -49,21 +49,28 @@ class _Recall:
             not isinstance(value, (int, float))
             or isinstance(value, bool)
             or not low <= value <= high
+            or not _is_step(value - low, distribution.step)
         ):
             self.whole = False
             return low
         self.params[name], self.distributions[name] = value, distribution
         return value
 
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
         from optuna.distributions import FloatDistribution
 
-        return float(self._number(name, low, high, FloatDistribution(low, high, log=log)))
+        distribution = FloatDistribution(low, high, step=step, log=log)
+        return float(self._number(name, low, high, distribution))
 
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
         from optuna.distributions import IntDistribution
 
-        return int(self._number(name, low, high, IntDistribution(low, high, log=log)))
+        distribution = IntDistribution(low, high, step=step, log=log)
+        return int(self._number(name, low, high, distribution))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         from optuna.distributions import CategoricalDistribution
@@ -73,6 +80,11 @@ class _Recall:
             raise _UnknownBranchError
         self.params[name], self.distributions[name] = value, CategoricalDistribution(list(choices))
         return value
+
+
+def _is_step(distance: float, step: float | None) -> bool:
+    """Whether a value so far from the low end is one of those that are tried."""
+    return not step or abs(distance / step - round(distance / step)) < 1e-6
 
 
 def recall(

@@ -313,3 +313,19 @@ def test_what_the_data_cannot_serve_is_refused_before_they_are_read(fields: dict
     with pytest.raises(UserError, match="add --data vectors=glove"):
         SearchRequest(task="sentiment", **fields).checked()
     SearchRequest(task="sentiment", data={"vectors": "glove.6B"}, **fields).checked()
+
+
+def test_ranges_are_searched_alone_or_beside_spaces() -> None:
+    alone = request(spaces=(), search=("num_factors=16..64",), searcher="random").checked()
+    assert alone.searches
+    assert alone.default_name().startswith("matrix_factorization-search-")
+    assert "search" not in request().identity()
+    fields = sample(request(search=("num_factors=16..64",)).checked().suggest(), 0)[1]
+    assert {"num_factors", "embedding_l2"} <= set(fields)
+
+
+def test_a_range_that_clashes_is_refused() -> None:
+    clash = refusal(search=("embedding_l2=0.1..0.2",))
+    assert "two of the spaces" in clash
+    assert "num_factors" in refusal(search=("num_factors=1..2",), settings={"num_factors": 8})
+    assert "did you mean 'num_factors'" in refusal(search=("num_factor=1..2",))
