@@ -8,7 +8,7 @@ Gradients can be summed in two ways, which give the same sum:
 
 * Between CPUs in one message, after backward. Measured with two processes on two cores of an AMD
   EPYC with other work on it (`python -m benchmarks.data_parallel`, medians of 6 rounds): with
-  `DistributedDataParallel` an epoch took 1.18 times as long for an image head of 0.3 million weights
+  `DistributedDataParallel` epochs took 1.18 times as long for an image head of 0.3 million weights
   and 1.00 times for one of 2.4 million, weights being equal to the bit. Its overlap frees nothing
   here, because backward and messages need the same cores; and it imports PyTorch's compiler.
 * Between GPUs by `DistributedDataParallel`: in buckets, while backward computes the next gradients.
