@@ -127,7 +127,9 @@ class Page:
             key=lambda path: -path.stat().st_mtime_ns,
         )
         told = {path.parent.name: yaml.safe_load(path.read_text()) for path in files}
-        return [name for name, each in told.items() if not tasks or each["request"]["task"] in tasks]
+        return [
+            name for name, each in told.items() if not tasks or each["request"]["task"] in tasks
+        ]
 
     def _make(self, targets: list[str], monkeypatch: pytest.MonkeyPatch) -> int | str | None:
         """Runs the `raysweep` commands of a target's recipe."""
