@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import runpy
@@ -60,7 +59,7 @@ class Page:
         monkeypatch.chdir(self.folder)
         if stdin:
             self._provide([stdin.strip()])
-            monkeypatch.setattr(sys, "stdin", io.StringIO(Path(stdin.strip()).read_text()))
+            monkeypatch.setattr(sys, "stdin", Path(stdin.strip()).open())
         if tool == "raysweep":
             arguments = shrunk(self._filled(arguments))
             if arguments[0] == "tensorboard":
