@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raysweep.analysis.effects.plots import log_axis
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.storage import Storage
 
@@ -224,7 +225,7 @@ def _scale(ax: Axes, x: np.ndarray) -> None:
         return
     if math.log10(positive.max() / positive.min()) > _LOG_DECADES:
         if len(positive) == len(x):
-            ax.set_xscale("log")
+            log_axis(ax, positive.max() / positive.min())
         else:
             ax.set_xscale("symlog", linthresh=positive.min(), linscale=1.0)
             ax.set_xlim(-0.1 * positive.min(), 1.6 * positive.max())

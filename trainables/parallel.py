@@ -7,11 +7,10 @@ batch, whichever rows a worker takes; so are the gradients, and every worker mak
 Gradients can be summed in two ways, which give the same sum:
 
 * Between CPUs in one message, after backward. Measured with two processes on two cores of an AMD
-  EPYC that others used too (`python -m benchmarks.data_parallel`, medians of six rounds): with
-  `DistributedDataParallel` an epoch took 1.18 times as long for an image head of 0.3 million
-  weights and 1.00 times for one of 2.4 million, weights being equal to the bit. Its overlap frees
-  nothing here, because backward and messages need the same cores; and it imports PyTorch's
-  compiler.
+  EPYC with other work on it (`python -m benchmarks.data_parallel`, medians of 6 rounds): with
+  `DistributedDataParallel` epochs took 1.18 times as long for an image head of 0.3 million weights
+  and 1.00 times for one of 2.4 million, weights being equal to the bit. Its overlap frees nothing
+  here, because backward and messages need the same cores; and it imports PyTorch's compiler.
 * Between GPUs by `DistributedDataParallel`: in buckets, while backward computes the next gradients.
   A GPU copies and computes at the same time, which is what that overlap is made for (Li et al.,
   "PyTorch Distributed", VLDB 2020). Tests prove with gloo that it gives one process's results; its

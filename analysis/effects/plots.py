@@ -17,7 +17,7 @@ from raysweep.core.storage import Storage
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_effect_panel", "plot_effects"]
+__all__ = ["draw_effect_panel", "log_axis", "plot_effects"]
 
 # Okabe and Ito's palette, which colour-blind readers tell apart.
 _COLORS = {
@@ -87,7 +87,7 @@ def draw_effect_panel(ax: Axes, effect: Effect, unit: Unit) -> None:
         ax.fill_between(effect.grid, gain - half, gain + half, color=color, alpha=0.2, linewidth=0)
         ax.plot(effect.grid, gain, color=color, linewidth=1.8)
         if effect.log:
-            _log_axis(ax, effect.grid[-1] / effect.grid[0])
+            log_axis(ax, effect.grid[-1] / effect.grid[0])
         _rug(ax, effect)
     ax.set_xlabel(effect.field)
     ax.set_title(_TITLES.get(effect.verdict, effect.verdict), loc="left", fontsize=10, color=color)
@@ -96,13 +96,13 @@ def draw_effect_panel(ax: Axes, effect: Effect, unit: Unit) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _log_axis(ax: Axes, ratio: float) -> None:
-    """Within three decades plain numbers (20, 50, 100), which would overlap as powers of ten."""
+def log_axis(ax: Axes, ratio: float) -> None:
+    """Within three decades plain numbers (20, 50, 100), as many as do not overlap."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     ax.set_xscale("log")
     if ratio < 1000:
-        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if ratio < 60 else (1.0,)))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
 

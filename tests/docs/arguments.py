@@ -14,7 +14,7 @@ PLACEHOLDERS = {
     "NAME": "ml-100k",
     "PHOTOS": "photos",
     "FEATURES": "features",
-    "UNLABELLED": "features",
+    "UNLABELLED": "unlabelled",
     "PAIRS": "pairs.txt",
     "FILE": "review.txt",
 }
@@ -47,6 +47,7 @@ _BUDGETS = {
     "tune": {"--num-samples": "2", "--epochs": "1", "--max-concurrent": "1"},
     "train": {"--epochs": "1", "--workers": "2"},
     "confirm": {"--num-seeds": "2"},
+    "pseudo-label": {"--confidence": "0.5"},  # after one epoch no head is sure
 }
 _IMAGE = re.compile(r"\.(jpe?g|png)$|^(holidays|photos)\b")
 

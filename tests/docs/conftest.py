@@ -52,7 +52,9 @@ def page_folder(_session: None, tmp_path_factory: pytest.TempPathFactory) -> Cal
             run_once(Page(made, files, prepare), RUNS[name])
         return made / "runs" / name
 
-    run_once(Page(files, files, prepare), "features photos features --backbone efficientnet_lite0")
+    for images, out in (("photos", "features"), ("holidays", "unlabelled")):
+        command = f"features {images} {out} --backbone efficientnet_lite0"
+        run_once(Page(files, files, prepare), command)
 
     def give(name: str) -> Page:
         if name not in pages:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import runpy
@@ -60,7 +59,7 @@ class Page:
         monkeypatch.chdir(self.folder)
         if stdin:
             self._provide([stdin.strip()])
-            monkeypatch.setattr(sys, "stdin", io.StringIO(Path(stdin.strip()).read_text()))
+            monkeypatch.setattr(sys, "stdin", Path(stdin.strip()).open())
         if tool == "raysweep":
             arguments = shrunk(self._filled(arguments))
             if arguments[0] == "tensorboard":
@@ -127,7 +126,9 @@ class Page:
             key=lambda path: -path.stat().st_mtime_ns,
         )
         told = {path.parent.name: yaml.safe_load(path.read_text()) for path in files}
-        return [name for name, each in told.items() if not tasks or each["task"] in tasks]
+        return [
+            name for name, each in told.items() if not tasks or each["request"]["task"] in tasks
+        ]
 
     def _make(self, targets: list[str], monkeypatch: pytest.MonkeyPatch) -> int | str | None:
         """Runs the `raysweep` commands of a target's recipe."""

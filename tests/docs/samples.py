@@ -58,7 +58,7 @@ def write_files(folder: Path) -> None:
     _table(folder / "sentences.csv", ("sentence", "kind"), texts)
     (folder / "my.txt").write_text(_SENTENCE * 100)
     (folder / "review.txt").write_text("A wonderful film.\nA boring story.\n")
-    _images(folder / "photos", {"train": 12, "valid": 6}, ("cats", "dogs"), rng)
+    _images(folder / "photos", {"train": 12, "valid": 6}, ("cats", "dogs"), rng, first=100)
     best = "task: matrix_factorization\nsettings: {num_factors: 8}\ndata: {dataset: ml-100k}\n"
     (folder / "best.yaml").write_text(best)
     (folder / "holidays").mkdir()
@@ -135,12 +135,16 @@ def _vectors(path: Path, words: tuple[str, ...] | list[str], vectors: np.ndarray
 
 
 def _images(
-    folder: Path, splits: dict[str, int], classes: tuple[str, ...], rng: np.random.Generator
+    folder: Path,
+    splits: dict[str, int],
+    classes: tuple[str, ...],
+    rng: np.random.Generator,
+    first: int = 0,
 ) -> None:
     for split, count in splits.items():
         for label, name in enumerate(classes):
             (folder / split / name).mkdir(parents=True)
-            for number in range(count):
+            for number in range(first, first + count):
                 _image(folder / split / name / f"{name}.{number}.jpg", rng, label)
 
 
