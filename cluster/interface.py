@@ -46,12 +46,14 @@ def tune(
     name: str | None = None,
     storage: str | os.PathLike[str] = "runs",
     address: str | None = None,
+    changed_code: bool = False,
     quiet: bool = True,
 ) -> Run:
     """Searches; resumes or extends the run that these arguments name. See `raysweep tune --help`.
 
     Args:
-        task: what to train, e.g. "sentiment"; `raysweep list` shows all.
+        task: what to train, e.g. "sentiment" (`raysweep list` shows all), or a model of yours as
+            "file.py:Name" or "package.module:Name".
         spaces: what to search: the name of a space, or several.
         search: ranges of fields, e.g. "learning_rate=1e-4..1e-2:log", beside spaces or alone.
         num_samples: trials in all, the default configuration among them; 40 by default, for a grid
@@ -77,6 +79,7 @@ def tune(
         name: the run's; equal requests share one by default.
         storage: folder of all runs, or an address such as s3://bucket/folder.
         address: a Ray cluster's; this machine alone by default.
+        changed_code: go on with a run although the code of your trainable has changed since.
         quiet: no progress line.
 
     Returns:
@@ -107,12 +110,14 @@ def train(
     name: str | None = None,
     storage: str | os.PathLike[str] = "runs",
     address: str | None = None,
+    changed_code: bool = False,
     quiet: bool = True,
 ) -> Run:
     """Trains one configuration, or goes on with it. See `raysweep train --help`.
 
     Args:
-        task: what to train, e.g. "sentiment"; `raysweep list` shows all.
+        task: what to train, e.g. "sentiment" (`raysweep list` shows all), or a model of yours as
+            "file.py:Name" or "package.module:Name".
         epochs: passes over the training set.
         settings: configuration fields, by name; `Run.best_config` has those of a search's best.
         dataset: a known dataset, or your file or folder.
@@ -126,6 +131,7 @@ def train(
         name: the run's; equal requests share one by default.
         storage: folder of all runs, or an address such as s3://bucket/folder.
         address: a Ray cluster's; this machine alone by default.
+        changed_code: go on with a run although the code of your trainable has changed since.
         quiet: no progress line.
 
     Returns:

@@ -14,6 +14,7 @@ the same run.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 # The folders of this package lie beside it in a checkout, where links lead to them. A checkout
 # without links (Git on Windows, `core.symlinks=false`) finds them all the same.
@@ -22,6 +23,40 @@ if not (_HERE / "core").is_dir():
     __path__.append(str(_HERE.parent))
 
 from raysweep.cluster.interface import Run, load_run, predict, train, tune  # noqa: E402
+from raysweep.core.config import option  # noqa: E402
 from raysweep.core.errors import UserError  # noqa: E402
 
-__all__ = ["Run", "UserError", "load_run", "predict", "train", "tune"]
+if TYPE_CHECKING:
+    from raysweep.trainables.learner import Learner
+    from raysweep.trainables.optim import TrainingConfig
+    from raysweep.trainables.tensors import TensorLearner, split
+
+__all__ = [
+    "Learner",
+    "Run",
+    "TensorLearner",
+    "TrainingConfig",
+    "UserError",
+    "load_run",
+    "option",
+    "predict",
+    "split",
+    "train",
+    "tune",
+]
+
+# What a model of yours needs imports PyTorch, which takes seconds: only when it is asked for.
+_LATER = {
+    "Learner": "raysweep.trainables.learner",
+    "TensorLearner": "raysweep.trainables.tensors",
+    "TrainingConfig": "raysweep.trainables.optim",
+    "split": "raysweep.trainables.tensors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'raysweep' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATER[name]), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from raysweep.core.errors import UserError, nearest
+from raysweep.core.targets import is_target, load_target
 
 if TYPE_CHECKING:
     from raysweep.trainables.learner import Learner
@@ -23,15 +24,36 @@ LEARNERS: dict[str, str] = {
 
 
 def get_learner(name: str) -> type[Learner[Any]]:
-    """The learner of that name.
+    """The learner of that name, or the one that a target of the user's names.
+
+    Args:
+        name: a built-in one, or `file.py:name` or `package.module:name`.
 
     Raises:
-        UserError: no family has that name; the message suggests the nearest one.
+        UserError: no family has that name; the message suggests the nearest one. Or the target
+            cannot be loaded, or is no learner.
     """
-    from importlib import import_module
-
+    if is_target(name):
+        return _own_learner(name)
     if name not in LEARNERS:
-        raise UserError(f"no trainable is called '{name}'{nearest(name, LEARNERS)}")
-    module, _, attribute = LEARNERS[name].partition(":")
-    learner: type[Learner[Any]] = getattr(import_module(module), attribute)
+        raise UserError(
+            f"no trainable is called '{name}'{nearest(name, LEARNERS)} One of yours is "
+            "file.py:NAME or package.module:NAME"
+        )
+    learner: type[Learner[Any]] = load_target(LEARNERS[name])
+    return learner
+
+
+def _own_learner(target: str) -> type[Learner[Any]]:
+    from raysweep.trainables.learner import Learner
+
+    learner = load_target(target)
+    if not isinstance(learner, type) or not issubclass(learner, Learner):
+        raise UserError(
+            f"'{target}' is {learner!r:.80}, and no Learner; write a class on "
+            "raysweep.TensorLearner or raysweep.Learner"
+        )
+    missing = sorted(getattr(learner, "__abstractmethods__", ()))
+    if missing:
+        raise UserError(f"'{target}' does not say {', '.join(missing)}; see docs/your_model.md")
     return learner

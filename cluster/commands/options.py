@@ -77,7 +77,7 @@ _GROUPS = {
     "warm_start pack time_budget",
     "Data": "dataset data_dir split data",
     "Trials": "epochs settings seed cpus gpus workers max_concurrent",
-    "Where": "name storage address",
+    "Where": "name storage address changed_code",
 }
 # How an option is shown or read where that does not follow from its field.
 _SHOWN: dict[str, dict[str, Any]] = {

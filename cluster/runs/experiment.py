@@ -17,6 +17,7 @@ from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
+from raysweep.core.targets import is_target, source_hash
 
 __all__ = ["EXPERIMENT", "package_versions", "read_experiment", "write_experiment"]
 
@@ -30,6 +31,8 @@ def write_experiment(
     fingerprint: str,
     description: str,
     warm_start: Sequence[Mapping[str, Any]] = (),
+    *,
+    changed_code: bool = False,
 ) -> None:
     """Writes the request, or compares it with the one that the run was started with.
 
@@ -39,16 +42,23 @@ def write_experiment(
         fingerprint: of the data.
         description: of the data, for people.
         warm_start: results of earlier runs; kept in a new run, to resume from the same ones.
+        changed_code: whether a run may go on with other source code of the user's trainable.
 
     Raises:
         UserError: the run exists and was asked for differently; the message shows the difference.
     """
-    mine = {"request": request.identity(), "data_fingerprint": fingerprint}
+    mine: dict[str, Any] = {"request": request.identity(), "data_fingerprint": fingerprint}
+    if is_target(request.task):
+        mine["source_hash"] = source_hash(request.task)
     if storage.exists(EXPERIMENT):
         theirs = read_experiment(storage)
         lines = differences(theirs["request"], mine["request"])
         if theirs["data_fingerprint"] != fingerprint:
             lines.append("the data themselves (their contents or the split) changed")
+        if theirs.get("source_hash") != mine.get("source_hash") and not changed_code:
+            lines.append(
+                f"the code of {request.task} changed; --changed-code goes on with it all the same"
+            )
         if lines:
             raise UserError(
                 f"the run {storage.uri} was started with a different request:\n  "

@@ -54,6 +54,9 @@ class RunOptions:
     workers: int = option(
         1, "Processes that share every batch; each has the --cpus and --gpus.", low=1
     )
+    changed_code: bool = option(
+        False, "Go on with a run although the code of your trainable has changed since."
+    )
     quiet: bool = option(False, "No progress line.")
     show_metric: bool = option(True, "The progress line shows the best validation metric.")
 

@@ -163,7 +163,8 @@ class SearchRequest:
         """A name that equal requests share, and others do not."""
         text = json.dumps(self.identity(), sort_keys=True)
         what = "+".join([*self.spaces, *(["search"] if self.search else [])]) or "train"
-        return f"{self.task}-{what}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        task = self.task.rpartition(":")[2]
+        return f"{task}-{what}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def changeable(fields: Iterable[str]) -> list[str]:

@@ -1,0 +1,132 @@
+"""Code of the user's, by where it is: `file.py:name` or `package.module:name`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from raysweep.core.errors import UserError, nearest
+
+__all__ = ["is_target", "load_target", "source_hash", "user_modules"]
+
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def is_target(text: str) -> bool:
+    """Whether a word names code of the user's, and nothing that is built in."""
+    return ":" in text
+
+
+def load_target(text: str) -> Any:
+    """What a target names.
+
+    A file is imported as a script would be: modules beside it can be imported, too.
+
+    Args:
+        text: `file.py:name` or `package.module:name`.
+
+    Raises:
+        UserError: no such file, module or name; or the import fails, with the end of its traceback.
+    """
+    where, _, name = text.rpartition(":")
+    if not where or not name:
+        raise UserError(f"'{text}' is not FILE.py:NAME or PACKAGE.MODULE:NAME")
+    is_file = where.endswith(".py")
+    if is_file and not Path(where).is_file():
+        raise UserError(
+            f"there is no file {where} (of '{text}'); paths are relative to {Path.cwd()}"
+        )
+    try:
+        module = _import_file(Path(where)) if is_file else importlib.import_module(where)
+    except UserError:
+        raise
+    except Exception as error:
+        if (
+            not is_file
+            and isinstance(error, ModuleNotFoundError)
+            and where.startswith(error.name or "?")
+        ):
+            raise UserError(f"there is no module {where} (of '{text}'); is it installed?") from None
+        raise UserError(f"{where} cannot be imported:\n{_own_frames(error)}") from None
+    if not hasattr(module, name):
+        names = [
+            n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
+        ]
+        raise UserError(f"{where} has no '{name}'{nearest(name, names)}")
+    return getattr(module, name)
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    name = path.stem
+    known = sys.modules.get(name)
+    if known is not None:
+        if getattr(known, "__file__", None) == str(path):
+            return known
+        name = f"{name}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+        if name in sys.modules:
+            return sys.modules[name]
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _own_frames(error: Exception) -> str:
+    """The traceback from the first frame on that is neither ours nor Python's import system's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = str(Path(__file__))
+    kept = [f for f in frames if f.filename != ours and not f.filename.startswith("<frozen")]
+    lines = [*traceback.format_list(kept), *traceback.format_exception_only(error)]
+    return "".join(lines).rstrip()
+
+
+def user_modules(target: str) -> list[ModuleType]:
+    """The loaded modules that a target's code consists of, and that no package installed.
+
+    Args:
+        target: one that was loaded.
+
+    Returns:
+        The module that it names, and those below its folder; none for installed packages.
+    """
+    module = sys.modules[load_target(target).__module__]
+    file = getattr(module, "__file__", None)
+    if file is None or any(part in _INSTALLED for part in Path(file).parts):
+        return []
+    package = module.__name__.partition(".")[0] if "." in module.__name__ else ""
+    root = Path(file).parent
+    if package and (top := getattr(sys.modules.get(package), "__file__", None)):
+        root = Path(top).parent
+    modules = []
+    for each in list(sys.modules.values()):
+        path = getattr(each, "__file__", None)
+        if not path or any(part in _INSTALLED for part in Path(path).parts):
+            continue
+        if Path(path).is_relative_to(root) and not each.__name__.startswith("raysweep"):
+            modules.append(each)
+    return sorted(modules, key=lambda each: each.__name__)
+
+
+def source_hash(target: str) -> str:
+    """A hash of the source of `user_modules`; empty where there are none."""
+    digest = hashlib.sha256()
+    modules = user_modules(target)
+    for module in modules:
+        digest.update(module.__name__.encode() + b"\0" + Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()[:16] if modules else ""
