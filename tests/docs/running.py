@@ -102,6 +102,7 @@ class Page:
         target = self.folder / "runs" / name
         if not target.exists():
             shutil.copytree(self.prepare(name), target)
+            self._provide(RUNS[name].split())  # the data that it names
 
     def _filled(self, words: list[str]) -> list[str]:
         """Words for the placeholders."""
