@@ -2,6 +2,13 @@
 
 `raysweep.data` lies in `data/`, and so on. Links in `raysweep/` say the same to whatever reads the
 checkout in place (Python, mypy, editors); a build does not depend on them.
+
+Tried with this: wheel, source distribution, editable install, a clone without links, `ray up`
+(rsync keeps links), `ray job submit --working-dir .` (follows them; driver and workers import what
+was uploaded), `ray submit`, and the image's steps. `tests/packaging` repeats what needs no cluster.
+
+An editable install has one limit: for a script that lies beside the checkout, `import raysweep`
+finds that folder, as a package without content, before setuptools' finder. So nodes install a copy.
 """
 
 from tempfile import TemporaryDirectory

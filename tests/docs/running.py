@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import runpy
@@ -59,7 +60,8 @@ class Page:
         monkeypatch.chdir(self.folder)
         if stdin:
             self._provide([stdin.strip()])
-            monkeypatch.setattr(sys, "stdin", Path(stdin.strip()).open())
+            given = io.BytesIO(Path(stdin.strip()).read_bytes())
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
         if tool == "raysweep":
             arguments = shrunk(self._filled(arguments))
             if arguments[0] == "tensorboard":
@@ -100,6 +102,7 @@ class Page:
         target = self.folder / "runs" / name
         if not target.exists():
             shutil.copytree(self.prepare(name), target)
+            self._provide(RUNS[name].split())  # the data that it names
 
     def _filled(self, words: list[str]) -> list[str]:
         """Words for the placeholders."""
