@@ -14,7 +14,7 @@ from tests.helpers import read_table, without_times, write_noise_images
 
 from .running import SEARCH, Cluster, finish, raysweep, wait_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 
 
 def events(run: Path, kind: str) -> list[dict[str, object]]:

@@ -233,8 +233,10 @@ def test_confirm_opens_the_test_set_once_and_says_so(
 ) -> None:
     folder, _ = finished
     saved: SavedRun = open_run(str(folder), "")
-    first = confirm_run(saved, top=1, num_seeds=2, quiet=True)
-    again = confirm_run(open_run(str(folder), ""), top=1, num_seeds=2, quiet=True)
+    first = confirm_run(saved, top=1, num_seeds=2, options=RunOptions(quiet=True))
+    again = confirm_run(
+        open_run(str(folder), ""), top=1, num_seeds=2, options=RunOptions(quiet=True)
+    )
     assert first.num_openings == again.num_openings == 1
     assert first.rows == again.rows
     assert first.rows[0]["label"] == "default"
@@ -242,7 +244,9 @@ def test_confirm_opens_the_test_set_once_and_says_so(
         values = row["test_rmse"]["values"]
         assert len(set(values)) == 2, "fresh seeds give different models"
         assert min(values) <= row["test_rmse"]["mean"] <= max(values)
-    other = confirm_run(open_run(str(folder), ""), top=1, num_seeds=3, quiet=True)
+    other = confirm_run(
+        open_run(str(folder), ""), top=1, num_seeds=3, options=RunOptions(quiet=True)
+    )
     assert other.num_openings == 2
 
 
@@ -252,7 +256,7 @@ def test_retrained_trials_have_curves_in_tensorboard_and_no_row_among_the_search
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
     folder, request = finished
-    confirm_run(open_run(str(folder), ""), top=1, num_seeds=2, quiet=True)
+    confirm_run(open_run(str(folder), ""), top=1, num_seeds=2, options=RunOptions(quiet=True))
     events = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
     rows = set(events.PluginRunToTagToContent("hparams"))
     assert rows == {f"trials/{k:05d}" for k in range(request.num_samples or 0)}
@@ -264,8 +268,12 @@ def test_a_refit_trains_on_validation_examples_too_and_counts_as_an_opening(
     finished: tuple[Path, SearchRequest],
 ) -> None:
     folder, request = finished
-    plain = confirm_run(open_run(str(folder), ""), top=1, num_seeds=2, quiet=True)
-    refit = confirm_run(open_run(str(folder), ""), top=1, num_seeds=2, refit=True, quiet=True)
+    plain = confirm_run(
+        open_run(str(folder), ""), top=1, num_seeds=2, options=RunOptions(quiet=True)
+    )
+    refit = confirm_run(
+        open_run(str(folder), ""), top=1, num_seeds=2, refit=True, options=RunOptions(quiet=True)
+    )
     assert refit.num_openings == plain.num_openings + 1
     assert "val_rmse" in plain.rows[0]
     assert "val_rmse" not in refit.rows[0], "what was trained on says nothing"

@@ -51,7 +51,9 @@ def test_dropout_sites_of_a_sentiment_model_are_searched_and_confirmed(
     best = result.ledger.ranked()[0].best("val_accuracy", "max")
     assert best is not None
     assert best["val_accuracy"] > 0.9, "one word tells the class"
-    confirmed = confirm_run(open_run(str(tmp_path), ""), top=1, num_seeds=2, quiet=True)
+    confirmed = confirm_run(
+        open_run(str(tmp_path), ""), top=1, num_seeds=2, options=RunOptions(quiet=True)
+    )
     assert confirmed.metric == "test_accuracy"
     assert all(0.0 <= v <= 1.0 for v in confirmed.rows[0]["test_accuracy"]["values"])
 
