@@ -1,4 +1,4 @@
-# make tune | test | test-hosts | docs | lint | bench: each sets up all that it needs first.
+# make tune | test | test-docs | test-hosts | docs | lint | bench: each sets up all that it needs first.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,14 +10,18 @@ ifneq ($(SAMPLES),)
 export RAYSWEEP_DATA ?= $(abspath $(SAMPLES))
 endif
 
-.PHONY: tune test test-hosts docs lint format bench bench-quick bench-check rivals install clean
+.PHONY: tune test test-docs test-hosts docs lint format bench bench-quick bench-check rivals install clean
 
 tune: $(READY)
 	$(BIN)/raysweep tune matrix_factorization l2 embedding_size --num-samples 40
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
-	$(BIN)/python -m pytest tests/packaging tests/ray tests/browser tests/docs
+	$(BIN)/python -m pytest tests/packaging tests/ray tests/browser
+
+# Runs every command that the pages print.
+test-docs: $(READY)
+	$(BIN)/python -m pytest tests/docs
 
 test-hosts: $(READY)
 	$(BIN)/python -m pytest tests/cluster
