@@ -53,6 +53,7 @@ def tune(
     storage: str | os.PathLike[str] = "runs",
     address: str | None = None,
     changed_code: bool = False,
+    callbacks: Sequence[Any] = (),
     quiet: bool = True,
 ) -> Run:
     """Searches; resumes or extends the run that these arguments name. See `raysweep tune --help`.
@@ -92,6 +93,7 @@ def tune(
         storage: folder of all runs, or an address such as s3://bucket/folder.
         address: a Ray cluster's; this machine alone by default.
         changed_code: go on with a run although the code of your trainable has changed since.
+        callbacks: Ray Tune's callbacks (`ray.tune.Callback`) of yours; one that fails is left out.
         quiet: no progress line.
 
     Returns:

@@ -15,9 +15,9 @@ from raysweep.search_spaces import (
     optimizer,
     rnn_size,
 )
+from raysweep.search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
 from raysweep.search_spaces.user.ranges import bind_ranges, parse_range
 from raysweep.search_spaces.user.ray_domains import describe_domains
-from raysweep.search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
 from raysweep.search_spaces.user.user_space import bind_user_space
 
 __all__ = [
