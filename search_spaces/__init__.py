@@ -1,7 +1,8 @@
-"""What is searched: one file a question. `SPACES` is the index."""
+"""What is searched: one file a question. `SPACES` is the index; packages add theirs."""
 
 from __future__ import annotations
 
+from raysweep.core.plugins import find_plugin, installed_plugins
 from raysweep.search_spaces import (
     augmentation,
     batchnorm_placement,
@@ -16,7 +17,16 @@ from raysweep.search_spaces import (
     rnn_size,
 )
 from raysweep.search_spaces.ranges import bind_ranges, parse_range
-from raysweep.search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
+from raysweep.search_spaces.space import (
+    Space,
+    Suggest,
+    as_space,
+    check_known,
+    combine,
+    grid,
+    read,
+    sample,
+)
 
 __all__ = [
     "SPACES",
@@ -48,5 +58,12 @@ SPACES: dict[str, Space] = {module.SPACE.name: module.SPACE for module in _MODUL
 
 
 def get_space(name: str) -> Space:
-    """The space of that name; raises UserError with the nearest name if there is none."""
-    return check_known(name, SPACES)
+    """The space of that name: a built-in one, or one of an installed package.
+
+    Raises:
+        UserError: there is none, with the nearest name; or a package's cannot be loaded.
+    """
+    plugin = None if name in SPACES else find_plugin("space", name)
+    if plugin is None:
+        return check_known(name, SPACES, [each.name for each in installed_plugins("space")])
+    return as_space(name, plugin.load())

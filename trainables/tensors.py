@@ -102,12 +102,14 @@ class TensorLearner(Learner[Any]):
     values sets `metrics = {"val_rmse": "min", "val_loss": "min"}`. Each default can be replaced by
     one method: `loss`, `evaluate`, `batches`.
 
-    `load_data` returns a `Dataset` with arrays `train_inputs`, `train_labels`, `val_inputs` and
-    `val_labels`, and the same for `test`; `split` makes one.
+    A model that is trained on whichever data are named has `Data = raysweep.DataConfig`, and reads
+    the file or folder `config.path()`. `load_data` returns a `Dataset` with arrays `train_inputs`,
+    `train_labels`, `val_inputs` and `val_labels`, and the same for `test`; `split` makes one.
     """
 
     Config: ClassVar[type[TrainingConfig]] = TrainingConfig
-    data_class = NoData
+    Data: ClassVar[type[Config]] = NoData
+    data_class: ClassVar[type[Config]] = NoData
     metrics: ClassVar[Mapping[str, str]] = {"val_accuracy": "max", "val_loss": "min"}
     splits: ClassVar[str] = "rows"
     _CHUNK: ClassVar[int] = 4096
@@ -117,6 +119,8 @@ class TensorLearner(Learner[Any]):
         own = vars(cls)
         if "config_class" not in own:
             cls.config_class = cls.Config
+        if "data_class" not in own and "Data" in own:
+            cls.data_class = cls.Data
         if "name" not in own:
             cls.name = cls.__name__
         if "summary" not in own:

@@ -17,7 +17,7 @@ from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
-from raysweep.core.targets import is_target, source_hash
+from raysweep.trainables.registry import code_version
 
 __all__ = ["EXPERIMENT", "package_versions", "read_experiment", "write_experiment"]
 
@@ -48,8 +48,8 @@ def write_experiment(
         UserError: the run exists and was asked for differently; the message shows the difference.
     """
     mine: dict[str, Any] = {"request": request.identity(), "data_fingerprint": fingerprint}
-    if is_target(request.task):
-        mine["source_hash"] = source_hash(request.task)
+    if (code := code_version(request.task)) is not None:
+        mine["source_hash"] = code
     if storage.exists(EXPERIMENT):
         theirs = read_experiment(storage)
         lines = differences(theirs["request"], mine["request"])
