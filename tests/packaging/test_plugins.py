@@ -65,7 +65,7 @@ class Net(raysweep.TensorLearner):
     @classmethod
     def load_data(cls, config):
         table = pd.read_csv(config.path())
-        return raysweep.split(table.drop(columns="label").to_numpy(), table["label"], seed=0)
+        return raysweep.split(table[["x", "y"]].to_numpy(float), table["label"], seed=0)
 
     def build_model(self):
         width, rate = self.config.width, self.config.input_dropout
