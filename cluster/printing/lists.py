@@ -10,7 +10,7 @@ import ast
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plugin_notes", "print_everything", "print_one"]
 
-_BUILT_IN = {"trainable": LEARNERS, "space": SPACES, "dataset": CATALOGUE}
+_BUILT_IN: dict[str, Mapping[str, Any]] = {
+    "trainable": LEARNERS,
+    "space": SPACES,
+    "dataset": CATALOGUE,
+}
 Row = tuple[str, str, str]
 
 

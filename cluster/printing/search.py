@@ -197,13 +197,11 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
 
 def _explain(run: SavedRun) -> list[str]:
     """A picture of what a family's best model learned: for recommenders, of the factors."""
-    from raysweep.cluster.models.ratings import draw_factors
-    from raysweep.trainables.ratings.learner import RatingsLearner
+    from raysweep.cluster.models.predict import draw_learned
 
     # A model may be too small for a picture (two factors have no third component): not an error.
     with contextlib.suppress(UserError):
-        if issubclass(run.request.learner, RatingsLearner):
-            return [draw_factors(run).rpartition("/")[2]]
+        return [address.rpartition("/")[2] for address in draw_learned(run)]
     return []
 
 

@@ -98,6 +98,7 @@ class RatingsLearner(Learner[R]):
 
     data_class: ClassVar[type[Config]] = RatingsData
     metrics: ClassVar[Mapping[str, str]] = {"val_rmse": "min", "val_mse": "min", "val_mae": "min"}
+    predictor: ClassVar[str] = "ratings"
 
     @classmethod
     def load_data(cls, config: RatingsData) -> Dataset:
@@ -201,7 +202,7 @@ class RatingsLearner(Learner[R]):
             penalties.append((tables.implicit, config.implicit_l2 * item))
         return penalties
 
-    def predict(self, user: Tensor, item: Tensor) -> Tensor:
+    def rate(self, user: Tensor, item: Tensor) -> Tensor:
         """Ratings of pairs of indices, float32 [n], within the scale."""
         chunks = zip(user.split(_EVALUATE_AT_ONCE), item.split(_EVALUATE_AT_ONCE), strict=True)
         ratings = torch.cat([self.model(u, i).float() for u, i in chunks])
@@ -209,7 +210,7 @@ class RatingsLearner(Learner[R]):
 
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
         """RMSE, MSE and MAE of predictions within the scale."""
-        predicted = self.predict(data[f"{prefix}_user"], data[f"{prefix}_item"])
+        predicted = self.rate(data[f"{prefix}_user"], data[f"{prefix}_item"])
         # In the ratings' own unit; squared in that of MSE.
         error = (predicted - data[f"{prefix}_rating"]).double()
         mse = float(error.square().mean())

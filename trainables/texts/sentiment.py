@@ -44,6 +44,7 @@ class Sentiment(Learner[SentimentConfig]):
     data_class: ClassVar[type[Config]] = SentimentData
     metrics: ClassVar[Mapping[str, str]] = {"val_accuracy": "max", "val_loss": "min"}
     splits: ClassVar[str] = "rows"
+    predictor: ClassVar[str] = "texts"
     packed_fields: ClassVar[frozenset[str]] = frozenset(
         {"word_dropout", "embedding_dropout", "channel_dropout", "conv_dropout", "pool_dropout"}
         | {"dense_dropout", "embedding_l2", "dense_l2", "learning_rate"}
