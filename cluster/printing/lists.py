@@ -132,7 +132,9 @@ def _print_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
 
 def _print_trainable(console: Console, name: str) -> None:
     learner = get_learner(name)
-    console.print(f"[bold]{name}[/]  {learner.summary}; chosen by {next(iter(learner.metrics))}")
+    console.print(
+        f"[bold]{name}[/]  {learner.summary.rstrip('.')}; chosen by {next(iter(learner.metrics))}"
+    )
     for title, fields in (("--set", learner.config_class), ("--data", learner.data_class)):
         for f in dataclasses.fields(fields):
             default = "" if f.default is None else _value(f.default)
