@@ -3,58 +3,27 @@
 from __future__ import annotations
 
 from raysweep.core.plugins import find_plugin, installed_plugins
-from raysweep.search_spaces import (
-    augmentation,
-    batchnorm_placement,
-    dropout_placement,
-    embedding_size,
-    embedding_source,
-    filter_widths,
-    head_shape,
-    l2,
-    ngrams,
-    optimizer,
-    rnn_size,
-)
+from raysweep.search_spaces.questions import SPACES
 from raysweep.search_spaces.ranges import bind_ranges, parse_range
-from raysweep.search_spaces.space import (
-    Space,
-    Suggest,
-    as_space,
-    check_known,
-    combine,
-    grid,
-    read,
-    sample,
-)
+from raysweep.search_spaces.ray_domains import describe_domains
+from raysweep.search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
+from raysweep.search_spaces.user_space import as_space, bind_user_space
 
 __all__ = [
     "SPACES",
     "Space",
     "Suggest",
+    "as_space",
     "bind_ranges",
+    "bind_user_space",
     "combine",
+    "describe_domains",
     "get_space",
     "grid",
     "parse_range",
     "read",
     "sample",
 ]
-
-_MODULES = (
-    augmentation,
-    batchnorm_placement,
-    dropout_placement,
-    embedding_size,
-    embedding_source,
-    filter_widths,
-    head_shape,
-    l2,
-    ngrams,
-    optimizer,
-    rnn_size,
-)
-SPACES: dict[str, Space] = {module.SPACE.name: module.SPACE for module in _MODULES}
 
 
 def get_space(name: str) -> Space:

@@ -9,10 +9,9 @@ recorded earlier.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +24,6 @@ __all__ = [
     "Suggest",
     "SuggestWith",
     "Trial",
-    "as_space",
     "check_known",
     "combine",
     "grid",
@@ -180,7 +178,9 @@ class _RandomTrial(_Recorder):
             # Four digits are precise enough for a hyperparameter, and read better in tables.
             value = min(max(float(f"{value:.4g}"), low), high)
         else:
-            value = min(max(round(float(self._rng.uniform(low, high)), 4), low), high)
+            span = high - low
+            digits = 4 if span >= 0.01 or span <= 0 else 4 - math.floor(math.log10(span))
+            value = min(max(round(float(self._rng.uniform(low, high)), digits), low), high)
         return float(self._record(name, value))
 
     def suggest_int(
@@ -310,27 +310,3 @@ def check_known(name: str, spaces: Mapping[str, Space], others: Sequence[str] = 
     if name not in spaces:
         raise UserError(f"no search space is called '{name}'{nearest(name, [*spaces, *others])}")
     return spaces[name]
-
-
-def as_space(name: str, given: Any) -> Space:
-    """A space of the user's by its name: a `Space`, or the function alone.
-
-    Args:
-        name: what it is called from now on.
-        given: a `Space`; or a function of a trial, or of a trial and the configuration so far,
-            that returns fields. The first line of its docstring is the question.
-
-    Raises:
-        UserError: it is neither.
-    """
-    if isinstance(given, Space):
-        return replace(given, name=name)
-    if not callable(given) or isinstance(given, type):
-        raise UserError(
-            f"the space '{name}' is {given!r:.80}; write a function of a trial that returns fields "
-            "(`trial.suggest_float(…)`), or a raysweep.Space"
-        )
-    question = (given.__doc__ or "").strip().partition("\n")[0]
-    if len(inspect.signature(given).parameters) == 1:
-        return Space(name, question, lambda trial, config: given(trial))
-    return Space(name, question, given)

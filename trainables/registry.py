@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.plugins import find_plugin, installed_plugins
-from raysweep.core.targets import is_target, load_target, source_hash
+from raysweep.core.targets import is_target, load_target
 
 if TYPE_CHECKING:
     from raysweep.trainables.learner import Learner
 
-__all__ = ["LEARNERS", "check_learner", "code_version", "get_learner", "known_trainables"]
+__all__ = ["LEARNERS", "check_trainable", "get_learner", "known_trainables"]
 
 # By name, where the class is: PyTorch is imported when one is asked for, not to print help.
 LEARNERS: dict[str, str] = {
@@ -29,24 +29,25 @@ def get_learner(name: str) -> type[Learner[Any]]:
 
     Args:
         name: a built-in one, one of an installed package, or `file.py:name` or
-            `package.module:name`. Built-in names win.
+            `package.module:name`; what Ray Tune can run is given as a `TuneTask`. Built-in names
+            win.
 
     Raises:
         UserError: no family has that name; the message suggests the nearest one. Or it cannot be
-            loaded, or is no learner.
+            loaded, or is nothing that can be trained.
     """
     if name in LEARNERS:
         learner: type[Learner[Any]] = load_target(LEARNERS[name])
         return learner
     if is_target(name):
-        return check_learner(name, load_target(name))
+        return check_trainable(name, load_target(name))
     plugin = find_plugin("trainable", name)
     if plugin is None:
         raise UserError(
             f"no trainable is called '{name}'{nearest(name, known_trainables())} One of yours is "
             "file.py:NAME or package.module:NAME"
         )
-    return check_learner(plugin.target, plugin.load())
+    return check_trainable(plugin.target, plugin.load())
 
 
 def known_trainables() -> list[str]:
@@ -55,30 +56,22 @@ def known_trainables() -> list[str]:
     return [*LEARNERS, *(name for name in others if name not in LEARNERS)]
 
 
-def code_version(name: str) -> str | None:
-    """What changes with the code of a trainable that is not built in; None for one that is.
+def check_trainable(target: str, code: Any) -> type[Learner[Any]]:
+    """What a target named, as a learner.
 
-    Returns:
-        A hash of its source, or for an installed package its name and version.
+    Args:
+        target: as it was named.
+        code: a `Learner`, or what Ray Tune can run, which is given as a `TuneTask`.
+
+    Raises:
+        UserError: it is neither, or a learner that does not say all it must.
     """
-    if name in LEARNERS:
-        return None
-    if is_target(name):
-        return source_hash(name)
-    plugin = find_plugin("trainable", name)
-    return None if plugin is None else source_hash(plugin.target) or plugin.origin
-
-
-def check_learner(target: str, learner: Any) -> type[Learner[Any]]:
-    """What a target named, if it is a learner that says all it must; raises UserError if not."""
     from raysweep.trainables.learner import Learner
+    from raysweep.trainables.tune_task import tune_task
 
-    if not isinstance(learner, type) or not issubclass(learner, Learner):
-        raise UserError(
-            f"'{target}' is {learner!r:.80}, and no Learner; write a class on "
-            "raysweep.TensorLearner or raysweep.Learner"
-        )
-    missing = sorted(getattr(learner, "__abstractmethods__", ()))
+    if not (isinstance(code, type) and issubclass(code, Learner)):
+        return tune_task(target, code)
+    missing = sorted(getattr(code, "__abstractmethods__", ()))
     if missing:
         raise UserError(f"'{target}' does not say {', '.join(missing)}; see docs/your_model.md")
-    return learner
+    return code

@@ -19,7 +19,7 @@ from raysweep.core.plugins import Plugin, clashes, installed_plugins
 from raysweep.core.targets import is_target
 from raysweep.data.sources.catalogue import CATALOGUE, as_entry
 from raysweep.search_spaces import SPACES, Space, as_space, get_space
-from raysweep.trainables.registry import LEARNERS, check_learner, get_learner, known_trainables
+from raysweep.trainables.registry import LEARNERS, check_trainable, get_learner, known_trainables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ def print_everything() -> None:
     """Prints the names of trainables, spaces and datasets; on standard error what does not work."""
     console, failures = _console(), _Failures()
     trainables = [(name, _summary(target), "") for name, target in LEARNERS.items()]
-    trainables += failures.rows("trainable", lambda p: check_learner(p.target, p.load()).summary)
+    trainables += failures.rows("trainable", lambda p: check_trainable(p.target, p.load()).summary)
     _print_rows(console, "Trainables", trainables)
     spaces = [(space.name, space.question, _needs(space)) for space in SPACES.values()]
     spaces += failures.rows("space", lambda p: as_space(p.name, p.load()).question)
@@ -132,9 +132,8 @@ def _print_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
 
 def _print_trainable(console: Console, name: str) -> None:
     learner = get_learner(name)
-    console.print(
-        f"[bold]{name}[/]  {learner.summary.rstrip('.')}; chosen by {next(iter(learner.metrics))}"
-    )
+    by = next(iter(learner.metrics), "the metric that --metric names")
+    console.print(f"[bold]{name}[/]  {learner.summary.rstrip('.')}; chosen by {by}")
     for title, fields in (("--set", learner.config_class), ("--data", learner.data_class)):
         for f in dataclasses.fields(fields):
             default = "" if f.default is None else _value(f.default)

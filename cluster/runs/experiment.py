@@ -16,8 +16,11 @@ import yaml
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError
+from raysweep.core.plugins import find_plugin
 from raysweep.core.storage import Storage
-from raysweep.trainables.registry import code_version
+from raysweep.core.targets import is_target, source_hash
+from raysweep.search_spaces import SPACES
+from raysweep.trainables import LEARNERS
 
 __all__ = ["EXPERIMENT", "package_versions", "read_experiment", "write_experiment"]
 
@@ -48,7 +51,7 @@ def write_experiment(
         UserError: the run exists and was asked for differently; the message shows the difference.
     """
     mine: dict[str, Any] = {"request": request.identity(), "data_fingerprint": fingerprint}
-    if (code := code_version(request.task)) is not None:
+    if (code := _code_version(request)) is not None:
         mine["source_hash"] = code
     if storage.exists(EXPERIMENT):
         theirs = read_experiment(storage)
@@ -70,6 +73,7 @@ def write_experiment(
         return
     record: dict[str, Any] = {
         **mine,
+        "mode": request.mode,
         "num_samples": request.num_samples,
         "data_description": description,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -81,6 +85,18 @@ def write_experiment(
     if warm_start:
         record["warm_start"] = list(warm_start)
     _write(storage, record)
+
+
+def _code_version(request: SearchRequest) -> str | None:
+    """What changes with the user's or a package's code that the run uses; None for ours alone."""
+    names = (request.task, *request.spaces)
+    targets = [name for name in names if is_target(name)]
+    named = [("trainable", request.task)] if request.task not in LEARNERS else []
+    named += [("space", name) for name in request.spaces if name not in SPACES]
+    plugins = [find_plugin(kind, name) for kind, name in named if not is_target(name)]
+    parts = [source_hash(*targets)] if targets else []
+    parts += [source_hash(each.target) or each.origin for each in plugins if each is not None]
+    return "+".join(parts) if parts else None
 
 
 def _write(storage: Storage, record: Mapping[str, Any]) -> None:

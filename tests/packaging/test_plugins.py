@@ -137,9 +137,10 @@ def test_a_search_of_the_packages_own(run: Run) -> None:
     assert {"width", "input_dropout"} <= set(found["searched"])
     assert 4 <= found["best"]["config"]["width"] <= 64
     assert run(*words, "--json").stdout == done.stdout, "resumed, and nothing repeated"
-    shown = run("report", "mine", installed=True)
-    assert shown.returncode == 0, shown.stderr
-    gone = run("report", "mine", installed=False)
+    for installed in (True, False):
+        shown = run("report", "mine", installed=installed)
+        assert shown.returncode == 0, shown.stderr
+    gone = run(*words, installed=False)
     assert gone.returncode == 2
     assert "no trainable is called 'their_name'" in gone.stderr
 

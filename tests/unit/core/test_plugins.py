@@ -92,7 +92,7 @@ def test_spaces_are_functions_or_spaces(install: Install) -> None:
     assert 1 <= sample(get_space("alone").bind("mine", config), 0)[1]["width"] <= 9
     with pytest.raises(UserError, match="'whole' is not for mine: it has no field width"):
         get_space("whole").bind("mine", config)
-    with pytest.raises(UserError, match="the space 'number' is 3; write a function"):
+    with pytest.raises(UserError, match="'number' is 3, and no search space"):
         get_space("number")
 
 
@@ -104,7 +104,7 @@ def test_trainables_are_learners(install: Install) -> None:
     assert get_learner("sentiment").__module__.startswith("raysweep.")
     with pytest.raises(UserError, match="'nets:Net' does not say build_model, load_data"):
         get_learner("net")
-    with pytest.raises(UserError, match="'nets:other' is 3, and no Learner"):
+    with pytest.raises(UserError, match="'nets:other' is 3; name a function"):
         get_learner("other")
     assert code_version("sentiment") is None
     before = code_version("net")
