@@ -126,7 +126,7 @@ def run(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def test_a_search_of_the_packages_own(run: Run) -> None:
+def test_a_search_of_the_packages_own(run: Run, packages: Path) -> None:
     """The workers import the package, which lies in no folder that they are in."""
     words = ["tune", "their_name", "their_space", "dropout_placement", "--dataset", "their_data"]
     words += ["--num-samples", "3", "--epochs", "2", "--scheduler", "none", "--name", "mine"]
@@ -140,6 +140,11 @@ def test_a_search_of_the_packages_own(run: Run) -> None:
     for installed in (True, False):
         shown = run("report", "mine", installed=installed)
         assert shown.returncode == 0, shown.stderr
+    with (packages / "their_package" / "net.py").open("a") as file:
+        file.write("# another version\n")
+    changed = run(*words)
+    assert changed.returncode == 2
+    assert "the code of their_name changed; --changed-code goes on" in changed.stderr
     gone = run(*words, installed=False)
     assert gone.returncode == 2
     assert "no trainable is called 'their_name'" in gone.stderr

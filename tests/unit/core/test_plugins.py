@@ -12,7 +12,7 @@ from raysweep.core.plugins import clashes, find_plugin, installed_plugins
 from raysweep.data.sources.fetch import dataset_path, fetch, locate
 from raysweep.search_spaces import get_space, sample
 from raysweep.trainables import get_learner
-from raysweep.trainables.registry import code_version, known_trainables
+from raysweep.trainables.registry import known_trainables
 
 Install = Callable[..., Path]
 
@@ -99,17 +99,13 @@ def test_spaces_are_functions_or_spaces(install: Install) -> None:
 def test_trainables_are_learners(install: Install) -> None:
     code = "import raysweep\nclass Net(raysweep.TensorLearner):\n    'Mine.'\nother = 3\n"
     points = "trainables net = nets:Net", "trainables other = nets:other"
-    site = install("nets", code, *points, "trainables sentiment = nets:Net")
+    install("nets", code, *points, "trainables sentiment = nets:Net")
     assert known_trainables()[-2:] == ["net", "other"], "a built-in name stays what it is"
     assert get_learner("sentiment").__module__.startswith("raysweep.")
     with pytest.raises(UserError, match="'nets:Net' does not say build_model, load_data"):
         get_learner("net")
     with pytest.raises(UserError, match="'nets:other' is 3; name a function"):
         get_learner("other")
-    assert code_version("sentiment") is None
-    before = code_version("net")
-    (site / "nets.py").write_text(code + "# changed\n")
-    assert before != code_version("net")
 
 
 def test_datasets_are_paths(install: Install, tmp_path: Path) -> None:
