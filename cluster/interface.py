@@ -190,7 +190,7 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     """
     from raysweep.cluster.models.predict import predict_inputs
 
-    given = list(inputs)
+    given = [inputs] if isinstance(inputs, str) else list(inputs)
     if not given:
         raise UserError("nothing to predict: the inputs are empty")
     return predict_inputs(run.saved, given)

@@ -142,7 +142,7 @@ def _print_trainable(console: Console, name: str) -> None:
             console.print(f"  {title} {f.name}={default}  [dim]{meaning}[/]")
     config = learner.config_class()
     covering = [space.name for space in _every_space() if space.covers(config)]
-    console.print(f"  spaces: {', '.join(covering)}", markup=False)
+    console.print(f"  spaces: {', '.join(covering) or 'none'}", markup=False)
 
 
 def _every_space() -> Iterable[Space]:
