@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from raysweep.trainables.dataset import DataConfig
     from raysweep.trainables.learner import Learner
     from raysweep.trainables.optim import TrainingConfig
-    from raysweep.trainables.tensors import TensorLearner, split
+    from raysweep.trainables.user.tensors import TensorLearner, split
 
 __all__ = [
     "CatalogueEntry",
@@ -57,9 +57,9 @@ _LATER = {
     "DataConfig": "raysweep.trainables.dataset",
     "Learner": "raysweep.trainables.learner",
     "Space": "raysweep.search_spaces.space",
-    "TensorLearner": "raysweep.trainables.tensors",
+    "TensorLearner": "raysweep.trainables.user.tensors",
     "TrainingConfig": "raysweep.trainables.optim",
-    "split": "raysweep.trainables.tensors",
+    "split": "raysweep.trainables.user.tensors",
 }
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from raysweep.core.plugins import find_plugin, installed_plugins
 from raysweep.search_spaces.questions import SPACES
-from raysweep.search_spaces.ranges import bind_ranges, parse_range
-from raysweep.search_spaces.ray_domains import describe_domains
 from raysweep.search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
-from raysweep.search_spaces.user_space import as_space, bind_user_space
+from raysweep.search_spaces.user.ranges import bind_ranges, parse_range
+from raysweep.search_spaces.user.ray_domains import describe_domains
+from raysweep.search_spaces.user.user_space import as_space, bind_user_space
 
 __all__ = [
     "SPACES",

@@ -67,7 +67,7 @@ def check_trainable(target: str, code: Any) -> type[Learner[Any]]:
         UserError: it is neither, or a learner that does not say all it must.
     """
     from raysweep.trainables.learner import Learner
-    from raysweep.trainables.tune_task import tune_task
+    from raysweep.trainables.user.tune_task import tune_task
 
     if not (isinstance(code, type) and issubclass(code, Learner)):
         return tune_task(target, code)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysweep.core.config import option
 from raysweep.core.errors import UserError
+from raysweep.core.free_config import flatten
 from raysweep.core.targets import is_target
 from raysweep.trainables import get_learner
 
@@ -37,6 +38,7 @@ class SearchRequest:
         spaces: the names of the spaces searched together.
         settings: configuration fields that are fixed, by name (`--set`, `--epochs`).
         data: fields of the trainable's data configuration.
+        points_to_evaluate: fields of configurations that are tried first, after the default.
         points: configurations to run instead of a search (`confirm` uses it).
     """
 
@@ -72,6 +74,9 @@ class SearchRequest:
     search: tuple[str, ...] = option(
         (), "A range of a field, e.g. learning_rate=1e-4..1e-1:log. Repeatable; see the docs."
     )
+    points_to_evaluate: tuple[Mapping[str, Any], ...] = option(
+        (), "A configuration of yours to try right after the default. Repeatable."
+    )
     points: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -94,7 +99,7 @@ class SearchRequest:
     @property
     def has_default(self) -> bool:
         """Whether trial 0 has the default configuration; a function that is searched has none."""
-        from raysweep.trainables.tune_task import TuneTask
+        from raysweep.trainables.user.tune_task import TuneTask
 
         return not (self.searches and issubclass(self.learner, TuneTask))
 
@@ -106,7 +111,7 @@ class SearchRequest:
         """
         from raysweep.search_spaces import sample
         from raysweep.trainables.learner import check_metric
-        from raysweep.trainables.tune_task import TuneTask
+        from raysweep.trainables.user.tune_task import TuneTask
 
         learner = self.learner
         if self.num_samples is None and self.searches and self.searcher != "grid":
@@ -129,8 +134,8 @@ class SearchRequest:
         data = learner.data_class.create(self.data)
         if base.epochs is None and self.searches and self.scheduler == "hyperband":
             raise UserError(
-                "--scheduler hyperband plans with the number of reports that a trial makes; give it "
-                "by --epochs, or use --scheduler asha"
+                "--scheduler hyperband plans with the number of reports that a trial makes; give "
+                "it by --epochs, or use --scheduler asha"
             )
         grace = self.grace_period or max(1, (base.epochs or 1) // 4)
         request = dataclasses.replace(
@@ -139,6 +144,7 @@ class SearchRequest:
             mode=mode,
             settings=base.to_dict(),
             data=data.to_dict(),
+            points_to_evaluate=tuple(_checked_point(learner, p) for p in self.points_to_evaluate),
             grace_period=grace,
             spaces=tuple(self.spaces),
         )
@@ -157,6 +163,8 @@ class SearchRequest:
                     "--scheduler pbt changes learning_rate and L2 fields in mid-run, and the space "
                     "has none; search `optimizer` or `l2`, or use --scheduler asha"
                 )
+            for point in request.points_to_evaluate:
+                learner.check(request.config(point), data)
             for number in range(_CHECKED_POINTS):
                 learner.check(request.config(sample(suggest, number)[1]), data)
         return request
@@ -197,7 +205,11 @@ class SearchRequest:
         del plain["num_samples"]
         if self.metric in self.learner.metrics:  # which tells the mode
             del plain["mode"]
-        for name in ("warm_start", "search"):  # as runs from before these were there have it
+        for name in (
+            "warm_start",
+            "search",
+            "points_to_evaluate",
+        ):  # as runs from before these were there have it
             if not plain[name]:
                 del plain[name]
         return dict(plain)
@@ -214,7 +226,7 @@ class SearchRequest:
 
 def _reported_metric(learner: type[Learner[Any]], metric: str, mode: str) -> tuple[str, str]:
     """The metric that the user's own code reports, and its mode, guessed if its name tells it."""
-    from raysweep.trainables.tune_task import guess_mode
+    from raysweep.trainables.user.tune_task import guess_mode
 
     if not metric:
         raise UserError(
@@ -231,6 +243,19 @@ def _reported_metric(learner: type[Learner[Any]], metric: str, mode: str) -> tup
             f"--metric {metric}: say whether it is to be small or large, --mode min|max"
         )
     return metric, mode
+
+
+def _checked_point(learner: type[Learner[Any]], point: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a configuration to try, in their own types.
+
+    Raises:
+        UserError: the configuration cannot have one of them.
+    """
+    try:
+        whole = learner.config_class.read(point).to_dict()
+    except UserError as error:
+        raise UserError(f"a configuration to try: {error}") from None
+    return {name: whole[name] for name in flatten(point)}
 
 
 def changeable(fields: Iterable[str]) -> list[str]:

@@ -18,7 +18,7 @@ from raysweep.trainables import LEARNERS
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.trial_files import BEST, load_best
-from raysweep.trainables.tune_task import TuneTask
+from raysweep.trainables.user.tune_task import TuneTask
 
 __all__ = ["CONFIRM", "SavedRun", "open_run"]
 
@@ -99,7 +99,8 @@ def open_run(run: str | None, root: str) -> SavedRun:
     names = {f.name for f in dataclasses.fields(SearchRequest)}
     values = {k: v for k, v in experiment["request"].items() if k in names}
     values |= {
-        name: tuple(values.get(name, ())) for name in ("spaces", "points", "warm_start", "search")
+        name: tuple(values.get(name, ()))
+        for name in ("spaces", "points", "warm_start", "search", "points_to_evaluate")
     }
     values["mode"] = values.get("mode") or experiment.get("mode", "")
     request = SearchRequest(**values, num_samples=experiment["num_samples"])
