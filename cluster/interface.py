@@ -185,7 +185,8 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     Args:
         run: as `tune` or `load_run` gives it.
         inputs: for sentiment, texts; for a ratings model, pairs of a user's and an item's id; for
-            image_head, paths of images.
+            image_head, paths of images; for a model of yours what its method `predict` takes, which
+            for a TensorLearner is rows of numbers, or .csv and .npy files of such.
 
     Returns:
         Texts and images: source, predicted, and the probability of each class as `p_CLASS`; an
@@ -195,42 +196,12 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     Raises:
         UserError: an input of another kind, an unknown id, a run without a trained model.
     """
-    import pandas as pd
+    from raysweep.cluster.models.predict import predict_inputs
 
-    from raysweep.cluster.models import ratings
-    from raysweep.cluster.models.image_inputs import find_images
-    from raysweep.cluster.models.images import classify_images
-    from raysweep.cluster.models.text_inputs import read_texts
-    from raysweep.cluster.models.texts import classify_texts
-    from raysweep.trainables.images.image_head import ImageHead
-    from raysweep.trainables.ratings.learner import RatingsLearner
-    from raysweep.trainables.texts.sentiment import Sentiment
-
-    given, learner = list(inputs), run.saved.request.learner
+    given = [inputs] if isinstance(inputs, str) else list(inputs)
     if not given:
         raise UserError("nothing to predict: the inputs are empty")
-    if issubclass(learner, RatingsLearner):
-        if any(isinstance(pair, str) or len(pair) != 2 for pair in given):
-            raise UserError(
-                "a ratings model is asked with pairs (user, item), such as ('196', '242')"
-            )
-        return pd.DataFrame([ratings.predict(run.saved, str(u), str(i)) for u, i in given])
-    if issubclass(learner, Sentiment):
-        texts = classify_texts(run.saved, read_texts(given), top=0)
-        return pd.DataFrame([_class_row(a.text, a.predicted, a.probabilities) for a in texts])
-    if issubclass(learner, ImageHead):
-        images = classify_images(run.saved, find_images(tuple(map(str, given))))
-        rows = [{**_class_row(a.source, a.predicted, a.probabilities), "reason": a.reason}
-                for a in images]  # fmt: skip
-        return pd.DataFrame(rows)
-    raise UserError(f"a run of {run.saved.request.task} predicts nothing; see `raysweep --help`")
-
-
-def _class_row(
-    source: str, predicted: str | None, probabilities: Mapping[str, float]
-) -> dict[str, Any]:
-    shares = {f"p_{name}": share for name, share in probabilities.items()}
-    return {"source": source, "predicted": predicted, **shares}
+    return predict_inputs(run.saved, given)
 
 
 @dataclass(frozen=True)

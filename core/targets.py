@@ -159,8 +159,8 @@ def _import_file(path: Path) -> ModuleType:
 def own_frames(error: Exception) -> str:
     """The traceback from the first frame on that is neither ours nor Python's import system's."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = str(Path(__file__))
-    kept = [f for f in frames if f.filename != ours and not f.filename.startswith("<frozen")]
+    hidden = (str(Path(__file__)), str(importlib.__file__))
+    kept = [f for f in frames if f.filename not in hidden and not f.filename.startswith("<frozen")]
     lines = [*traceback.format_list(kept), *traceback.format_exception_only(error)]
     return "".join(lines).rstrip()
 

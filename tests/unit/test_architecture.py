@@ -67,6 +67,20 @@ PROOFS = {
         "tests/unit/search_spaces/test_spaces.py"
         "::test_a_space_that_comes_first_shapes_what_the_others_ask"
     ],
+    "A space covers what has its fields": [
+        "tests/unit/search_spaces/test_fields.py"
+        "::test_fields_bring_their_spaces_and_keep_their_limits",
+        "tests/unit/search_spaces/test_suggested_values.py"
+        "::test_the_values_are_those_that_were_recorded",
+    ],
+    "A learner says how it is asked": [
+        "tests/unit/cluster/models/test_predict_own.py::test_which_families_are_asked_and_how",
+    ],
+    "Packages add names by entry points": [
+        "tests/packaging/test_plugins.py::test_a_search_of_the_packages_own",
+        "tests/packaging/test_plugins.py::test_built_in_names_win_and_that_is_said",
+        "tests/packaging/test_plugins.py::test_the_names_alone_import_no_pytorch",
+    ],
     "Tokens by default": [
         "tests/ray/test_ray_private.py::test_a_local_session_listens_at_the_loopback_address_alone"
     ],

@@ -148,5 +148,5 @@ def test_what_is_no_learner_is_refused(tmp_path: Any) -> None:
     )
     with pytest.raises(UserError, match="does not say build_model, load_data"):
         get_learner(f"{file}:Half")
-    with pytest.raises(UserError, match="and no Learner"):
+    with pytest.raises(UserError, match="must take one argument, the configuration"):
         get_learner(f"{file}:train")
