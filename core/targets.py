@@ -13,7 +13,7 @@ from typing import Any
 
 from raysweep.core.errors import UserError, nearest
 
-__all__ = ["is_target", "load_target", "source_hash", "user_modules"]
+__all__ = ["is_target", "load_target", "send_along", "source_hash", "user_modules"]
 
 _INSTALLED = ("site-packages", "dist-packages")
 
@@ -130,3 +130,15 @@ def source_hash(target: str) -> str:
     for module in modules:
         digest.update(module.__name__.encode() + b"\0" + Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()[:16] if modules else ""
+
+
+def send_along(cloudpickle: Any, target: str) -> None:
+    """Has cloudpickle write the code of `user_modules`, so that readers need no file of the user's.
+
+    Args:
+        cloudpickle: the module; Ray has one of its own.
+        target: one of the user's; others need nothing.
+    """
+    if is_target(target):
+        for module in user_modules(target):
+            cloudpickle.register_pickle_by_value(module)

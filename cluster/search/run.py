@@ -26,7 +26,7 @@ from raysweep.cluster.search.warm_start import earlier_results
 from raysweep.core.errors import UserError
 from raysweep.core.locks import exclusive
 from raysweep.core.storage import Storage
-from raysweep.core.targets import is_target, user_modules
+from raysweep.core.targets import send_along
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.trial_files import BEST, trial_folder
 
@@ -145,19 +145,12 @@ def _train(
         ray_session(options.address) as ray,
         stop_on_signal(deadline),
     ):
-        _ship(ray, request)
+        send_along(ray.cloudpickle, request.task)
         require_resources(ray, request.cpus, request.gpus)
         for warning in check_cluster(ray, storage.uri):
             progress.say(warning)
         trials.run(ray, recorder, deadline)
     return int(trials.remaining())
-
-
-def _ship(ray: Any, request: SearchRequest) -> None:
-    """Has Ray send the user's modules along, so that workers need no file of theirs."""
-    if is_target(request.task):
-        for module in user_modules(request.task):
-            ray.cloudpickle.register_pickle_by_value(module)
 
 
 def _finish(

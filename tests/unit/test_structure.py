@@ -30,7 +30,7 @@ LAYERS = (
 # The same within cluster/: folders and files of it.
 CLUSTER_LAYERS = (
     ("machines", "runs"),
-    ("features", "models", "search"),
+    ("check", "features", "models", "search"),
     ("interface", "printing", "reproduce"),
     ("commands",),
     ("cli",),
