@@ -58,8 +58,8 @@ def _try(subject: Subject, name: str, value: Any) -> tuple[str, str]:
     try:
         config = dataclasses.replace(subject.config, **{"batch_size": small, name: value})
         subject.learner_class.check(config, subject.data)
-    except UserError as error:
-        return "", f"goes with other settings: {error}"
+    except UserError:
+        return "", "goes with other settings"
     if too_large := _too_large(subject, config):
         return "", too_large
     try:

@@ -7,7 +7,6 @@ import torch
 from raysweep.cluster.check.compare import difference, explain, weights_of
 from raysweep.cluster.check.configurations import other_configurations
 from raysweep.cluster.check.outcome import FAILED, NOT_TRIED, Outcome
-from raysweep.cluster.check.processes import run_jobs
 from raysweep.cluster.check.subject import Subject
 
 __all__ = ["leaks", "resuming", "same_seed", "validation"]
@@ -44,7 +43,7 @@ def resuming(subject: Subject) -> Outcome:
     killed = subject.killed
     if killed.code != -9:
         return Outcome(FAILED, f"its state cannot be written: {killed.error}", fix)
-    answer = run_jobs([subject.job("resumed", state=killed.folder)])[0]
+    answer = subject.workers.run([subject.job("resumed", state=killed.folder)])[0]
     if answer.epoch is None:
         return Outcome(FAILED, f"its state cannot be loaded: {answer.error}", fix)
     problem = difference(answer.epoch, subject.reference[1], subject.exactly)
@@ -60,7 +59,7 @@ def leaks(subject: Subject) -> Outcome:
         "default argument that a configuration changes; trials of a search share processes"
     )
     for number, config in enumerate(other_configurations(subject)):
-        alone = run_jobs([subject.job(f"alone{number}", config)])[0]
+        alone = subject.workers.run([subject.job(f"alone{number}", config)])[0]
         if alone.epoch is None:
             continue  # It does not train, beside others or alone.
         try:

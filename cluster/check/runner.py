@@ -29,6 +29,7 @@ from raysweep.cluster.check.outcome import (
     Line,
     Outcome,
 )
+from raysweep.cluster.check.processes import Workers
 from raysweep.cluster.check.subject import Subject
 from raysweep.core.errors import UserError
 from raysweep.trainables.learner import Learner
@@ -94,13 +95,18 @@ def run_checks(
         UserError: the data cannot be read.
     """
     lines: list[Line] = []
-    with tempfile.TemporaryDirectory(prefix="raysweep-check-") as folder, _one_thread():
+    with (
+        tempfile.TemporaryDirectory(prefix="raysweep-check-") as folder,
+        Workers.start() as workers,
+        _one_thread(),
+    ):
         subject = Subject(
             task=request.task,
             learner_class=request.learner,
             config=request.config({}),
             data=request.learner.data_class.create(request.data),
             folder=Path(folder),
+            workers=workers,
             device="cuda" if request.gpus else "cpu",
         )
         for number, check in enumerate(CHECKS):

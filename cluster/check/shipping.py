@@ -12,7 +12,6 @@ from typing import Any
 import raysweep
 from raysweep.cluster.check.compare import explain
 from raysweep.cluster.check.outcome import FAILED, PASSED, Outcome
-from raysweep.cluster.check.processes import run_jobs
 from raysweep.cluster.check.subject import Subject
 from raysweep.core.targets import is_target, send_along, user_modules
 
@@ -31,7 +30,7 @@ def shipping(subject: Subject) -> Outcome:
     with _sent(subject.task) as dumps:
         job = subject.job("sent")
         try:
-            answer = run_jobs(
+            answer = subject.workers.run(
                 [dataclasses.replace(job, learner=subject.learner_class)],
                 dumps=dumps,
                 cwd=elsewhere,

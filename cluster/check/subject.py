@@ -16,7 +16,7 @@ import psutil
 import torch
 
 from raysweep.cluster.check.compare import Closeness, Epoch, weights_of
-from raysweep.cluster.check.processes import Answer, Job, run_jobs
+from raysweep.cluster.check.processes import Answer, Job, Workers
 from raysweep.core.fingerprints import fingerprint
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
@@ -41,6 +41,7 @@ class Subject:
         config: the configuration that is trained.
         data: of the learner's `data_class`.
         folder: for files of the checks.
+        workers: other processes.
         device: "cpu" or "cuda".
         dataset: the data, once they are loaded.
         max_batches: that an epoch is cut to; None where the whole one is short enough.
@@ -55,6 +56,7 @@ class Subject:
     config: TrainingConfig
     data: Any
     folder: Path
+    workers: Workers
     device: str = "cpu"
     dataset: Dataset = field(default_factory=lambda: Dataset({}, {}))
     max_batches: int | None = None
@@ -152,7 +154,7 @@ class Subject:
     @cached_property
     def killed(self) -> Answer:
         """A training in a process of its own, killed when the first epoch's state was written."""
-        return run_jobs([self.job("killed", kill=True)])[0]
+        return self.workers.run([self.job("killed", kill=True)])[0]
 
     def job(self, name: str, config: TrainingConfig | None = None, **more: Any) -> Job:
         """Work for another process: an epoch of this configuration, or of another one."""

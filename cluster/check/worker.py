@@ -1,28 +1,38 @@
-"""What another process of a check does: `python -m raysweep.cluster.check.worker FOLDER`."""
+"""Other processes of a check: `python -m raysweep.cluster.check.worker` forks one for each job.
+
+It reads lines of JSON: the jobs' folders, the folder to start in, and where modules are. When all
+of them are done it answers with their exit codes, on one line.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import safetensors.torch  # noqa: F401  (once for all that are forked)
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from raysweep.cluster.check.compare import explain, weights_of
-from raysweep.cluster.check.processes import ANSWER, ERROR, GROUP, JOB, STATE, Job
+from raysweep.cluster.check.processes import ANSWER, ERROR, GROUP, JOB, OUTPUT, STATE, Job
 from raysweep.cluster.check.subject import shorten
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint, get_learner
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.parallel import Parallel
+from raysweep.trainables.tensors import TensorLearner  # noqa: F401  (likewise)
 from raysweep.trainables.trainer import Trainer
 
 __all__ = ["without_dropout"]
+
+_PATIENCE = timedelta(minutes=2)  # with another process that shares a batch
 
 
 def without_dropout(learner: Learner[Any]) -> None:
@@ -51,6 +61,7 @@ def _work(job: Job) -> None:
             init_method=f"file://{job.folder.parent / GROUP}",
             rank=job.rank,
             world_size=job.num_workers,
+            timeout=_PATIENCE,
         )
         parallel = Parallel(overlap=False)
     learner = _build(job)
@@ -66,17 +77,47 @@ def _work(job: Job) -> None:
         dist.destroy_process_group()
 
 
-def main(folder: Path) -> None:
-    """Does the job in a folder; an error is left there in words."""
+def _do(folder: Path) -> int:
+    """Does the job in a folder; an error is left there in words. Returns the exit code."""
     torch.set_num_threads(1)
     try:
-        # What this check's own process has written a moment ago.
+        # What the check has written a moment ago.
         job: Job = pickle.loads((folder / JOB).read_bytes())
         _work(job)
     except Exception as error:
         (folder / ERROR).write_text(explain(error))
-        sys.exit(1)
+        return 1
+    return 0
+
+
+def _child(folder: Path, cwd: str, path: list[str]) -> NoReturn:
+    """The forked process: it speaks to a file, and is where it was told to be."""
+    output = os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT)
+    for number in (1, 2):
+        os.dup2(output, number)
+    os.chdir(cwd)
+    sys.path[:] = path
+    code = 1
+    try:
+        code = _do(folder)
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
+def main() -> None:
+    """Serves until its input ends."""
+    for line in sys.stdin:
+        told = json.loads(line)
+        children = []
+        for folder in told["folders"]:
+            child = os.fork()
+            if not child:
+                _child(Path(folder), told["cwd"], told["path"])
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(codes), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

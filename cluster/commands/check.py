@@ -37,11 +37,11 @@ def check(
 
     Example: raysweep check sentiment --set architecture=lstm --dataset my.csv
     """
-    import raysweep
+    from raysweep.cluster import interface
     from raysweep.cluster.printing.check import print_checks
 
     settings = parse_settings(options.pop("settings"), "--set")
     data = parse_settings(options.pop("data"), "--data")
-    table = raysweep.check(task, settings=settings, data=data, quiet=json, **options)
+    table = interface.check(task, settings=settings, data=data, quiet=json, **options)
     print_checks(task, table, as_json=json)
     raise typer.Exit(int((table["result"] == "failed").any()))
