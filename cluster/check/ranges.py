@@ -22,7 +22,8 @@ from raysweep.trainables.trainer import Trainer
 
 __all__ = ["ranges"]
 
-_MOST_S = 30.0
+_MOST_S = 20.0
+_MOST_BYTES = 2 * 10**9  # of a model on one core: more takes minutes
 _BATCH = 8  # a few rows say whether a model works, and activations stay small
 # Float32 weights, their gradients, and Adam's two moments.
 _BYTES_A_WEIGHT = 16
@@ -87,11 +88,11 @@ def _too_large(subject: Subject, config: TrainingConfig) -> str:
         asked = _ASKED.search(str(error))
         # It failed at one array alone: that one and what training adds to it.
         needed = int(asked[1]) * _BYTES_A_WEIGHT // 4 if asked else 0
-    return _gigabytes(needed) if needed > free_memory() / 2 else ""
+    return _gigabytes(needed) if needed > min(_MOST_BYTES, free_memory() / 2) else ""
 
 
 def _gigabytes(needed: int) -> str:
-    return f"would need {needed / 1e9:,.0f} GB"
+    return f"would need {needed / 1e9:,.1f} GB"
 
 
 def free_memory() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,13 +80,16 @@ CHECKS = (
 
 
 def run_checks(
-    request: SearchRequest, progress: Callable[[float], None] = lambda done: None
+    request: SearchRequest,
+    progress: Callable[[float], None] = lambda done: None,
+    workers: Workers | None = None,
 ) -> list[Line]:
     """Proves all promises on one configuration, one after another.
 
     Args:
         request: names the trainable, its settings and its data; already `checked()`.
         progress: called with how many checks are done.
+        workers: other processes; started here by default.
 
     Returns:
         a line for each check, in the order of `CHECKS`.
@@ -97,7 +100,7 @@ def run_checks(
     lines: list[Line] = []
     with (
         tempfile.TemporaryDirectory(prefix="raysweep-check-") as folder,
-        Workers.start() as workers,
+        nullcontext(workers) if workers else Workers.start() as others,
         _one_thread(),
     ):
         subject = Subject(
@@ -106,7 +109,7 @@ def run_checks(
             config=request.config({}),
             data=request.learner.data_class.create(request.data),
             folder=Path(folder),
-            workers=workers,
+            workers=others,
             device="cuda" if request.gpus else "cpu",
         )
         for number, check in enumerate(CHECKS):

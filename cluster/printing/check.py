@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def print_checks(task: str, table: pd.DataFrame, *, as_json: bool) -> None:
     for row in table.itertuples():
         seen = Text(str(row.detail))
         if row.fix:
-            seen.append(f"\n→ {row.fix}", style="bold")
+            seen.append("\n→ " + str(row.fix), style="bold")
         shown.add_row(str(row.check), Text(str(row.result), style=_COLOURS[str(row.result)]), seen)
     console = Console(highlight=False)
     console.print(shown)
-    counts = table["result"].value_counts()
-    told = ", ".join(f"{counts[name]} {name}" for name in _COLOURS if name in counts)
+    counts = Counter(map(str, table["result"]))
+    told = ", ".join(f"{counts[name]} {name}" for name in _COLOURS if counts[name])
     console.print(f"\n{task}: {told} ({table['seconds'].sum():.0f} s)", markup=False)

@@ -60,6 +60,10 @@ PROOFS = {
         "tests/unit/trainables/test_learners.py"
         "::test_a_resumed_training_equals_one_that_never_stopped"
     ],
+    "Promises are proved on the model at hand": [
+        "tests/unit/cluster/check/test_check.py::test_a_broken_promise_fails_on_its_line_alone",
+        "tests/unit/cluster/check/test_check.py::test_every_built_in_model_keeps_every_promise",
+    ],
     "One model in several processes": [
         "tests/ray/test_data_parallel.py::test_a_killed_worker_costs_no_epoch_and_changes_nothing"
     ],

@@ -202,11 +202,22 @@ BROKEN = {
     ),
     "an open file": Broken(
         "other machines",
-        "it cannot be sent: TypeError: cannot pickle",
+        "it cannot be sent: PicklingError: Cannot pickle files",
         "open files",
         """
-    log = open(__file__)
+    log = open("own_log.txt", "w")
 """,
+    ),
+    "a lock": Broken(
+        "other machines",
+        "it cannot be sent: TypeError: cannot pickle '_thread.lock'",
+        "locks",
+        """
+    def build_model(self):
+        with LOCK:
+            return super().build_model()
+""",
+        "import threading\n\nLOCK = threading.Lock()",
     ),
     "a file beside it": Broken(
         "other machines",
