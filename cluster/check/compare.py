@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 import traceback
 from collections.abc import Mapping
@@ -12,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import raysweep
+__all__ = ["PACKAGE", "Closeness", "Epoch", "difference", "explain", "weights_of"]
 
-__all__ = ["Closeness", "Epoch", "difference", "explain", "weights_of"]
-
-_OURS = Path(raysweep.__file__).resolve().parent.parent
+PACKAGE = Path(str(sys.modules["raysweep"].__file__)).resolve().parent
+_OURS = PACKAGE.parent
 _OUR_FOLDERS = ("raysweep", "core", "data", "trainables", "cluster", "search_spaces")
 _INSTALLED = ("site-packages", "dist-packages")
 _PYTHON = Path(sysconfig.get_path("stdlib"))

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import raysweep
-from raysweep.cluster.check.compare import explain
+from raysweep.cluster.check.compare import PACKAGE, explain
 from raysweep.cluster.check.outcome import FAILED, PASSED, Outcome
 from raysweep.cluster.check.subject import Subject
 from raysweep.core.targets import is_target, send_along, user_modules
@@ -63,7 +62,7 @@ def _path_elsewhere(subject: Subject) -> list[str]:
     """Where modules are found, without the folders of the user's; raysweep always is."""
     installed = subject.folder / "installed"
     installed.mkdir()
-    (installed / "raysweep").symlink_to(Path(raysweep.__file__).resolve().parent)
+    (installed / "raysweep").symlink_to(PACKAGE)
     own = {Path.cwd()}
     if is_target(subject.task):
         for module in user_modules(subject.task):

@@ -218,7 +218,8 @@ def test_arrows_within_cluster_go_one_way() -> None:
     refuse(
         wrong,
         "within cluster/ arrows go cli → commands → printing, interface, reproduce → search, "
-        "models, features, check → runs, machines; move what is shared down, or pass it as an argument",
+        "models, features, check → runs, machines; move what is shared down, or pass it as an "
+        "argument",
     )
 
 
