@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
     from raysweep.analysis.report.trials import Trials
     from raysweep.cluster.runs.saved_run import SavedRun
 
+Space = str | Mapping[str, Any] | Callable[..., Any]
+
 __all__ = ["Run", "check", "load_run", "predict", "train", "tune"]
 
 
 def tune(
-    task: str,
-    spaces: str | Sequence[str] = (),
+    task: str | Callable[..., Any],
+    spaces: Space | Sequence[Space] = (),
     *,
     search: str | Sequence[str] = (),
     num_samples: int | None = None,
     searcher: str = "tpe",
     scheduler: str = "asha",
     metric: str = "",
+    mode: str = "",
     grace_period: int = 0,
     reduction_factor: float = 3,
     warm_start: str | Sequence[str] = (),
@@ -52,15 +55,18 @@ def tune(
     """Searches; resumes or extends the run that these arguments name. See `raysweep tune --help`.
 
     Args:
-        task: what to train, e.g. "sentiment" (`raysweep list` shows all), or a model of yours as
-            "file.py:Name" or "package.module:Name".
-        spaces: what to search: the name of a space, or several.
+        task: what to train, e.g. "sentiment" (`raysweep list` shows all); or a model of yours, the
+            object itself or "file.py:Name" or "package.module:Name": a `Learner`, a function that
+            calls `ray.tune.report`, or a `ray.tune.Trainable`.
+        spaces: what to search: the name of a space, a dictionary of Ray Tune's domains, or a
+            function that asks an Optuna trial; or several of these.
         search: ranges of fields, e.g. "learning_rate=1e-4..1e-2:log", beside spaces or alone.
         num_samples: trials in all, the default configuration among them; 40 by default, for a grid
             all of it.
         searcher: "tpe", "random" or "grid".
         scheduler: "asha", "hyperband", "median", "pbt" or "none".
         metric: validation metric to choose by; the trainable's own by default.
+        mode: "min" or "max", for a metric that a function of yours reports.
         grace_period: epochs before the first comparison; a quarter of all by default.
         reduction_factor: one trial in so many goes on at a rung.
         warm_start: earlier runs, by name or folder, whose results the search starts from.
@@ -95,8 +101,10 @@ def tune(
 
 
 def train(
-    task: str,
+    task: str | Callable[..., Any],
     *,
+    metric: str = "",
+    mode: str = "",
     epochs: int | None = None,
     settings: Mapping[str, Any] | None = None,
     dataset: str | os.PathLike[str] | None = None,
@@ -116,8 +124,9 @@ def train(
     """Trains one configuration, or goes on with it. See `raysweep train --help`.
 
     Args:
-        task: what to train, e.g. "sentiment" (`raysweep list` shows all), or a model of yours as
-            "file.py:Name" or "package.module:Name".
+        task: what to train, as of `tune`.
+        metric: validation metric whose best epoch counts; the trainable's own by default.
+        mode: "min" or "max", for a metric that a function of yours reports.
         epochs: passes over the training set.
         settings: configuration fields, by name; `Run.best_config` has those of a search's best.
         dataset: a known dataset, or your file or folder.
@@ -152,7 +161,7 @@ def _start(given: Mapping[str, Any]) -> Run:
 
 
 def check(
-    task: str,
+    task: str | Callable[..., Any],
     *,
     epochs: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -185,13 +194,12 @@ def check(
     """
     import pandas as pd
 
-    given = {name: value for name, value in locals().items() if name not in ("pd", "quiet")}
-    from raysweep.cluster.check.runner import CHECKS, run_checks
-    from raysweep.cluster.runs.options import read_options
+    given = {name: value for name, value in locals().items() if name != "pd"}
+    from raysweep.cluster.check.runner import CHECKS, check_request, run_checks
     from raysweep.core.progress_line import progress_line
 
-    request, _ = read_options(given)
-    with progress_line(f"checking {task}", len(CHECKS), shown=not quiet) as progress:
+    request = check_request(given)
+    with progress_line(f"checking {request.task}", len(CHECKS), shown=not quiet) as progress:
         lines = run_checks(request, progress)
     names = ["check", "result", "detail", "fix", "seconds"]
     rows = [(n.name, n.outcome.status, n.outcome.detail, n.outcome.fix, n.seconds) for n in lines]

@@ -10,66 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raysweep.cluster.check import worker
 from raysweep.cluster.check.compare import Epoch
+from raysweep.cluster.check.jobs import ANSWER, ERROR, JOB, OUTPUT, Answer, Job
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
 
-__all__ = ["ANSWER", "ERROR", "GROUP", "JOB", "OUTPUT", "STATE", "Answer", "Job", "Workers"]
-
-ANSWER, STATE = "answer.safetensors", "state.safetensors"
-ERROR, JOB, GROUP, OUTPUT = "error.txt", "job", "group", "output.txt"
-
-
-@dataclass(frozen=True)
-class Job:
-    """An epoch to train in another process.
-
-    Attributes:
-        folder: for what the process is told and what it answers.
-        learner: the target that names the class, or the class itself.
-        config: its fields.
-        arrays: the data.
-        device: "cpu" or "cuda".
-        max_batches: that the epoch is cut to.
-        state: a folder with a state to start from.
-        kill: whether the process kills itself when it has written its state.
-        rank: its number among those that share each batch.
-        num_workers: how many these are.
-        no_dropout: whether dropout layers drop nothing.
-    """
-
-    folder: Path
-    learner: Any
-    config: dict[str, Any]
-    arrays: dict[str, Any]
-    device: str = "cpu"
-    max_batches: int | None = None
-    state: Path | None = None
-    kill: bool = False
-    rank: int = 0
-    num_workers: int = 1
-    no_dropout: bool = False
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a job.
-
-    Attributes:
-        epoch: what was trained; None where that failed.
-        error: why anything failed, on one line.
-        code: the process's exit code; -9 for one that was killed.
-        folder: of the job.
-    """
-
-    epoch: Epoch | None
-    error: str
-    code: int
-    folder: Path
+__all__ = ["Workers"]
 
 
 class Workers:
@@ -89,7 +39,7 @@ class Workers:
         environment = {**os.environ, "PYTHONPATH": path}
         environment.pop("PYTHONHASHSEED", None)  # the order of a set differs, as it may elsewhere
         server = subprocess.Popen(
-            [sys.executable, "-m", "raysweep.cluster.check.worker"],
+            [sys.executable, "-m", worker.__name__],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -13,8 +13,9 @@ import psutil
 
 from raysweep.cluster.check.compare import explain
 from raysweep.cluster.check.configurations import ends
+from raysweep.cluster.check.jobs import shorten
 from raysweep.cluster.check.outcome import FAILED, NOT_TRIED, PASSED, Outcome
-from raysweep.cluster.check.subject import Subject, shorten
+from raysweep.cluster.check.subject import Subject
 from raysweep.core.errors import UserError
 from raysweep.trainables.learner import num_parameters
 from raysweep.trainables.optim import TrainingConfig

@@ -43,7 +43,7 @@ def resuming(subject: Subject) -> Outcome:
     killed = subject.killed
     if killed.code != -9:
         return Outcome(FAILED, f"its state cannot be written: {killed.error}", fix)
-    answer = subject.workers.run([subject.job("resumed", state=killed.folder)])[0]
+    answer = subject.run([subject.job("resumed", state=killed.folder)])[0]
     if answer.epoch is None:
         return Outcome(FAILED, f"its state cannot be loaded: {answer.error}", fix)
     problem = difference(answer.epoch, subject.reference[1], subject.exactly)
@@ -59,7 +59,7 @@ def leaks(subject: Subject) -> Outcome:
         "default argument that a configuration changes; trials of a search share processes"
     )
     for number, config in enumerate(other_configurations(subject)):
-        alone = subject.workers.run([subject.job(f"alone{number}", config)])[0]
+        alone = subject.run([subject.job(f"alone{number}", config)])[0]
         if alone.epoch is None:
             continue  # It does not train, beside others or alone.
         try:

@@ -8,19 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
-from raysweep.cluster.check import (
-    first_look,
-    measures,
-    ranges,
-    repeats,
-    sets,
-    shipping,
-    together,
-)
+from raysweep.cluster.check import basics, ranges, repeats, sets, shipping, together
 from raysweep.cluster.check.compare import explain
 from raysweep.cluster.check.outcome import (
     FAILED,
@@ -31,13 +23,14 @@ from raysweep.cluster.check.outcome import (
 )
 from raysweep.cluster.check.processes import Workers
 from raysweep.cluster.check.subject import Subject
+from raysweep.cluster.runs.options import read_options
+from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.errors import UserError
-from raysweep.trainables.learner import Learner
+from raysweep.core.targets import name_object
+from raysweep.trainables import get_learner
+from raysweep.trainables.tune_task import TuneTask
 
-if TYPE_CHECKING:
-    from raysweep.cluster.runs.request import SearchRequest
-
-__all__ = ["CHECKS", "Check", "run_checks"]
+__all__ = ["CHECKS", "Check", "check_request", "run_checks"]
 
 
 @dataclass(frozen=True)
@@ -48,22 +41,24 @@ class Check:
         name: its line in the table.
         run: proves it, or finds what breaks it.
         needs: checks without which it would say nothing of its own.
+        of_functions: whether it can be proved of what Ray Tune alone can run, such as a function.
     """
 
     name: str
     run: Callable[[Subject], Outcome]
     needs: tuple[str, ...] = ()
+    of_functions: bool = False
 
 
 _TRAINS = ("data", "training", "finite numbers", "data untouched")
 _REPEATS = (*_TRAINS, "same seed")
 CHECKS = (
-    Check("data", first_look.data),
+    Check("data", basics.data),
     Check("test set sealed", sets.sealed, ("data",)),
     Check("sets apart", sets.apart, ("data",)),
-    Check("training", first_look.training, ("data",)),
-    Check("metrics", first_look.metrics, ("data", "training")),
-    Check("finite numbers", first_look.finite, ("data", "training")),
+    Check("training", basics.training, ("data",)),
+    Check("metrics", basics.metrics, ("data", "training")),
+    Check("finite numbers", basics.finite, ("data", "training")),
     Check("data untouched", sets.untouched, ("data", "training")),
     Check("same seed", repeats.same_seed, _TRAINS),
     Check("resuming", repeats.resuming, _REPEATS),
@@ -71,12 +66,24 @@ CHECKS = (
     Check("validation", repeats.validation, _REPEATS),
     Check("packs", together.packs, _REPEATS),
     Check("several processes", together.processes, (*_REPEATS, "metrics")),
-    Check("other machines", shipping.shipping, _TRAINS),
+    Check("other machines", shipping.shipping, _TRAINS, of_functions=True),
     Check("ranges", ranges.ranges, _TRAINS),
-    Check("state", measures.size, (*_TRAINS, "resuming")),
-    Check("time", measures.speed, ("data", "training")),
-    Check("memory", measures.memory, _TRAINS),
+    Check("state", basics.size, (*_TRAINS, "resuming")),
+    Check("time", basics.speed, ("data", "training")),
+    Check("memory", basics.memory, _TRAINS),
 )
+
+
+def check_request(given: dict[str, Any]) -> SearchRequest:
+    """The request that `train` makes of what it is given; raises UserError as `read_options` does.
+
+    No metric is chosen by, so a function need not name the one that it reports.
+    """
+    task = given["task"]
+    task = task if isinstance(task, str) else name_object(task)
+    if issubclass(get_learner(task), TuneTask):
+        given = {**given, "metric": "reported", "mode": "min"}
+    return read_options({**given, "task": task})[0]
 
 
 def run_checks(
@@ -137,11 +144,11 @@ def _outcome(check: Check, subject: Subject, before: dict[str, Outcome]) -> Outc
 def _not_applicable(check: Check, subject: Subject) -> str:
     """Why a promise is not made for what is checked; empty where it is.
 
-    This is the one place for targets that are no `Learner`, such as a plain function: of those only
-    some promises can hold.
+    This is the one place for what Ray Tune runs: it brings its own data and its own loop, which
+    report to Ray alone.
     """
-    if not issubclass(subject.learner_class, Learner):
-        return f"`{check.name}` is a promise for classes on raysweep.Learner"
+    if issubclass(subject.learner_class, TuneTask) and not check.of_functions:
+        return "is promised of classes on raysweep.Learner"
     return ""
 
 

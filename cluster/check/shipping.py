@@ -13,6 +13,7 @@ from raysweep.cluster.check.compare import PACKAGE, explain
 from raysweep.cluster.check.outcome import FAILED, PASSED, Outcome
 from raysweep.cluster.check.subject import Subject
 from raysweep.core.targets import is_target, send_along, user_modules
+from raysweep.trainables.tune_task import TuneTask
 
 __all__ = ["shipping"]
 
@@ -28,18 +29,23 @@ def shipping(subject: Subject) -> Outcome:
     elsewhere.mkdir()
     with _sent(subject.task) as dumps:
         job = subject.job("sent")
+        code: Any = subject.learner_class
+        if trains := not issubclass(code, TuneTask):
+            seen = "it trains in a process that has none of your files"
+        else:
+            code, seen = code.trainable, "it arrives in a process that has none of your files"
         try:
             answer = subject.workers.run(
-                [dataclasses.replace(job, learner=subject.learner_class)],
+                [dataclasses.replace(job, learner=code, trains=trains)],
                 dumps=dumps,
                 cwd=elsewhere,
                 path=_path_elsewhere(subject),
             )[0]
         except Exception as error:
             return Outcome(FAILED, f"it cannot be sent: {explain(error)}", fix)
-    if answer.epoch is None:
+    if answer.error:
         return Outcome(FAILED, f"in an empty folder: {answer.error}", fix)
-    return Outcome(PASSED, "it trains in a process that has none of your files")
+    return Outcome(PASSED, seen)
 
 
 @contextmanager

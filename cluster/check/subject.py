@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
-import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +16,16 @@ import psutil
 import torch
 
 from raysweep.cluster.check.compare import Closeness, Epoch, weights_of
-from raysweep.cluster.check.processes import Answer, Job, Workers
+from raysweep.cluster.check.jobs import Answer, Job, shorten
+from raysweep.cluster.check.processes import Workers
 from raysweep.core.fingerprints import fingerprint
+from raysweep.core.targets import is_object
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.optim import TrainingConfig
 from raysweep.trainables.trainer import Trainer
 
-__all__ = ["Subject", "shorten"]
+__all__ = ["Subject"]
 
 NUM_EPOCHS = 3  # of the training that the others are compared with
 _LONG_S = 2.0  # an epoch that takes longer is cut to the batches of that time
@@ -154,7 +156,16 @@ class Subject:
     @cached_property
     def killed(self) -> Answer:
         """A training in a process of its own, killed when the first epoch's state was written."""
-        return self.workers.run([self.job("killed", kill=True)])[0]
+        return self.run([self.job("killed", kill=True)])[0]
+
+    def run(self, jobs: Sequence[Job]) -> list[Answer]:
+        """Does jobs in other processes, which load the code by its name where it has one."""
+        if not is_object(self.task):
+            return self.workers.run(jobs)
+        from ray import cloudpickle
+
+        by_value = [dataclasses.replace(job, learner=self.learner_class) for job in jobs]
+        return self.workers.run(by_value, dumps=cloudpickle.dumps)
 
     def job(self, name: str, config: TrainingConfig | None = None, **more: Any) -> Job:
         """Work for another process: an epoch of this configuration, or of another one."""
@@ -168,14 +179,3 @@ class Subject:
         """A hash of all data."""
         both = {**self.dataset.arrays, **self.dataset.test}
         return fingerprint(*(v for v in both.values() if isinstance(v, np.ndarray)))
-
-
-def shorten(learner: Learner[Any], max_batches: int | None) -> None:
-    """Cuts a learner's epochs to so many batches; None leaves them whole."""
-    if max_batches is None:
-        return
-    batches, count = learner.batches, min(max_batches, learner.num_batches())
-    vars(learner).update(
-        batches=lambda generator: itertools.islice(batches(generator), count),
-        num_batches=lambda: count,
-    )

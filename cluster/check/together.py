@@ -6,9 +6,9 @@ import dataclasses
 
 from raysweep.cluster.check.compare import Closeness, Epoch, difference, weights_of
 from raysweep.cluster.check.configurations import changed, exact_fields, other_values
+from raysweep.cluster.check.jobs import without_dropout
 from raysweep.cluster.check.outcome import FAILED, NOT_APPLICABLE, NOT_TRIED, Outcome
 from raysweep.cluster.check.subject import Subject
-from raysweep.cluster.check.worker import without_dropout
 from raysweep.trainables.pack import Pack
 from raysweep.trainables.stacked import Stackable
 
@@ -74,7 +74,7 @@ def processes(subject: Subject) -> Outcome:
         "(batch normalisation does), or if batches are not tuples of tensors with a row for each "
         "example"
     )
-    answers = subject.workers.run(jobs)
+    answers = subject.run(jobs)
     for answer in answers:
         if answer.epoch is None:
             return Outcome(FAILED, f"with two processes: {answer.error}", fix)

@@ -18,11 +18,19 @@ from typing import Any, NoReturn
 import safetensors.torch  # noqa: F401  (once for all that are forked)
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from raysweep.cluster.check.compare import explain, weights_of
-from raysweep.cluster.check.processes import ANSWER, ERROR, GROUP, JOB, OUTPUT, STATE, Job
-from raysweep.cluster.check.subject import shorten
+from raysweep.cluster.check.jobs import (
+    ANSWER,
+    ERROR,
+    GROUP,
+    JOB,
+    OUTPUT,
+    STATE,
+    Job,
+    shorten,
+    without_dropout,
+)
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint, get_learner
 from raysweep.trainables.learner import Learner
@@ -30,16 +38,9 @@ from raysweep.trainables.parallel import Parallel
 from raysweep.trainables.tensors import TensorLearner  # noqa: F401  (likewise)
 from raysweep.trainables.trainer import Trainer
 
-__all__ = ["without_dropout"]
+__all__ = ["main"]
 
 _PATIENCE = timedelta(minutes=2)  # with another process that shares a batch
-
-
-def without_dropout(learner: Learner[Any]) -> None:
-    """Has a model's dropout layers drop nothing."""
-    for layer in learner.model.modules():
-        if isinstance(layer, nn.modules.dropout._DropoutNd):
-            layer.p = 0.0
 
 
 def _build(job: Job) -> Learner[Any]:
@@ -83,7 +84,8 @@ def _do(folder: Path) -> int:
     try:
         # What the check has written a moment ago.
         job: Job = pickle.loads((folder / JOB).read_bytes())
-        _work(job)
+        if job.trains:
+            _work(job)
     except Exception as error:
         (folder / ERROR).write_text(explain(error))
         return 1

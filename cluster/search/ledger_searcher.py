@@ -22,6 +22,7 @@ class LedgerSearcher(Searcher):
         proposer: where new points come from.
         complete: turns configuration fields into a full configuration.
         num_samples: trials in the whole run; None for as many as the proposer has.
+        default_first: whether the first trial has the default configuration.
 
     Attributes:
         limit: trials (or packs of them) that may be pending or running at a time.
@@ -41,8 +42,11 @@ class LedgerSearcher(Searcher):
         proposer: Proposer,
         complete: Callable[[dict[str, Any]], dict[str, Any]],
         num_samples: int | None,
+        *,
+        default_first: bool = True,
     ) -> None:
         super().__init__(metric=ledger.metric, mode=ledger.mode)
+        self._default_first = default_first
         self.ledger, self._proposer, self._complete = ledger, proposer, complete
         self._num_samples = self._total(num_samples)
         self._ready = ledger.unfinished()
@@ -51,7 +55,8 @@ class LedgerSearcher(Searcher):
         points = self._proposer.points()
         if points is None:
             return num_samples
-        keys = {config_key(self._complete(fields)) for fields in [{}, *points]}
+        first: list[dict[str, Any]] = [{}] if self._default_first else []
+        keys = {config_key(self._complete(fields)) for fields in [*first, *points]}
         return len(keys) if num_samples is None else min(num_samples, len(keys))
 
     def remaining(self) -> int:
@@ -90,7 +95,7 @@ class LedgerSearcher(Searcher):
         ledger = self.ledger
         if self._num_samples is not None and len(ledger) >= self._num_samples:
             return None
-        if not len(ledger):
+        if not len(ledger) and self._default_first:
             return ledger.add({}, self._complete({}))
         self._proposer.tell(ledger)
         attempt = 0

@@ -28,11 +28,13 @@ from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.schedulers import build_scheduler
 from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback
 from raysweep.cluster.search.warm_start import WarmStart
+from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import num_parameters
 from raysweep.trainables.pack import pack_key
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
+from raysweep.trainables.tune_task import TuneTask
 
 __all__ = ["TuneTrials", "concurrency"]
 
@@ -61,7 +63,13 @@ class TuneTrials:
         self._request, self._storage, self._options = request, storage, options
         self._dataset = dataset
         proposer = _proposer(request, earlier, dataset)
-        self._searcher = LedgerSearcher(ledger, proposer, request.complete, request.num_samples)
+        self._searcher = LedgerSearcher(
+            ledger,
+            proposer,
+            request.complete,
+            request.num_samples,
+            default_first=request.has_default,
+        )
 
     def remaining(self) -> int:
         """Trials to run from now on: interrupted ones and new ones."""
@@ -96,9 +104,7 @@ class TuneTrials:
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
             )
-            trainable = tune.with_resources(
-                self._trainable(ray_states), {"cpu": request.cpus, "gpu": request.gpus}
-            )
+            trainable = tune.with_resources(self._trainable(ray_states), self._resources())
             tuner = tune.Tuner(trainable, tune_config=self._tune_config(), run_config=run_config)
             try:
                 tuner.fit()
@@ -109,6 +115,17 @@ class TuneTrials:
 
     def _trainable(self, ray_states: bool) -> Any:
         request = self._request
+        if issubclass(request.learner, TuneTask):
+            from raysweep.trainables.tune_trainable import UserTrainable
+
+            return tune.with_parameters(
+                UserTrainable,
+                code=request.learner.trainable,
+                run_uri=self._storage.uri,
+                metric=request.metric,
+                mode=request.mode,
+                ray_states=ray_states,
+            )
         return tune.with_parameters(
             PackTrainable if self._searcher.pack_size > 1 else LearnerTrainable,
             learner_class=request.learner,
@@ -120,6 +137,16 @@ class TuneTrials:
             gpus=request.gpus,
             ray_states=ray_states,
         )
+
+    def _resources(self) -> Any:
+        """What a trial needs: as the user's code says, or else as the request does."""
+        code = getattr(self._request.learner, "trainable", None)
+        own = getattr(code, "_resources", None)
+        if own is None and isinstance(code, type):
+            own = getattr(code, "default_resource_request", lambda config: None)
+        if callable(own) and not isinstance(own, tune.PlacementGroupFactory):
+            own = own(nest(self._request.complete({})))
+        return own or {"cpu": self._request.cpus, "gpu": self._request.gpus}
 
     def _tune_config(self) -> tune.TuneConfig:
         request = self._request
@@ -153,7 +180,7 @@ def _proposer(
     proposer = build_proposer(request.searcher, suggest, request.seed, request.mode)
     if earlier:
         return WarmStart(proposer, suggest, earlier, request.mode)
-    if request.searcher == "tpe" or request.scheduler != "none":
+    if request.searcher == "tpe" or request.scheduler != "none" or not request.has_default:
         return proposer  # It learns as it goes, or trials are compared in the order of proposals.
 
     def cost(fields: dict[str, Any]) -> float:

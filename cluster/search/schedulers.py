@@ -34,6 +34,8 @@ from raysweep.trainables.trial_files import INDEX, member_configs, member_report
 __all__ = ["OrderedASHA", "SuccessiveHalving", "build_scheduler", "rung_levels"]
 
 CONTINUE, STOP, WAIT = "continue", "stop", "wait"
+# Of a function that does not say how often it reports.
+_MANY_EPOCHS = 1_000_000
 
 
 def rung_levels(max_t: int, grace_period: int, reduction_factor: float) -> list[int]:
@@ -218,8 +220,8 @@ def build_scheduler(
     reduction_factor: float,
     seed: int,
 ) -> TrialScheduler:
-    """The scheduler of that name, one of `cluster.request.SCHEDULERS`, over epochs."""
-    max_t = config.epochs
+    """The scheduler of that name, one of `cluster.runs.request.SCHEDULERS`, over epochs."""
+    max_t = config.epochs or _MANY_EPOCHS
     if name == "none":
         return FIFOScheduler()
     if name == "asha":

@@ -15,8 +15,7 @@ import pytest
 import raysweep
 from raysweep.cluster.check import ranges
 from raysweep.cluster.check.processes import Workers
-from raysweep.cluster.check.runner import CHECKS, run_checks
-from raysweep.cluster.runs.options import read_options
+from raysweep.cluster.check.runner import CHECKS, check_request, run_checks
 from raysweep.trainables.learner import Learner
 
 from .broken import BROKEN, GOOD
@@ -43,10 +42,9 @@ def workers() -> Iterator[Workers]:
         yield started
 
 
-def checked(workers: Workers, task: str, **given: Any) -> pd.DataFrame:
+def checked(workers: Workers, task: Any, **given: Any) -> pd.DataFrame:
     """A row a check, by its name."""
-    request = read_options({"task": task, "gpus": 0, **given})[0]
-    lines = run_checks(request, workers=workers)
+    lines = run_checks(check_request({"task": task, **given}), workers=workers)
     rows = {n.name: (n.outcome.status, n.outcome.detail, n.outcome.fix) for n in lines}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["result", "detail", "fix"])
 
@@ -143,6 +141,35 @@ def test_every_built_in_model_keeps_every_promise(
     assert not failed(table), table[table["result"] == "failed"].to_string()
     assert list(table.index) == [check.name for check in CHECKS]
     assert "not tried" not in set(table["result"])
+
+
+_FUNCTION = """
+from ray import tune
+
+
+def train(config):
+    tune.report({"loss": 1.0})
+"""
+
+
+def test_of_a_function_only_that_it_reaches_other_machines_is_proved(
+    project: Path, workers: Workers
+) -> None:
+    (project / "own_net.py").write_text(_FUNCTION)
+    results = checked(workers, "own_net.py:train")["result"]
+    assert results.pop("other machines") == "passed"
+    assert set(results) == {"not applicable"}
+    (project / "own_net.py").write_text(_FUNCTION + "\n\ntrain.log = open('own_log.txt', 'w')\n")
+    sys.modules.pop("own_net")
+    assert failed(checked(workers, "own_net.py:train")) == ["other machines"]
+
+
+def test_a_class_without_a_file_is_checked_in_python(workers: Workers) -> None:
+    own: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(GOOD, "a notebook", "exec"), own)
+    table = checked(workers, own["Net"])
+    assert not failed(table), table.to_string()
+    assert table.loc["resuming", "result"] == "passed"
 
 
 def test_from_python_it_is_a_data_frame(project: Path) -> None:
