@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Space = str | Mapping[str, Any] | Callable[..., Any]
 
-__all__ = ["Run", "load_run", "predict", "train", "tune"]
+__all__ = ["Run", "check", "load_run", "predict", "train", "tune"]
 
 
 def tune(
@@ -166,6 +166,52 @@ def _start(given: Mapping[str, Any]) -> Run:
 
     request, options = read_options(given)
     return Run(start(request, options).as_run(request))
+
+
+def check(
+    task: str | Callable[..., Any],
+    *,
+    epochs: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    dataset: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    split: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    gpus: float = 0,
+    quiet: bool = True,
+) -> pd.DataFrame:
+    """Proves on a model what raysweep promises for it. See `raysweep check --help`.
+
+    Args:
+        task: what to check, as of `train`.
+        epochs: passes over the training set that a training would take; only its schedule counts.
+        settings: configuration fields, by name.
+        dataset: a known dataset, or your file or folder.
+        data_dir: folder with your copy of the data; $RAYSWEEP_DATA by default.
+        split: "random"; or "time" (ratings), "films" (imdb).
+        data: further fields of the data's configuration, by name.
+        gpus: 0 for the CPU; otherwise on a GPU, where numbers are equal up to rounding only.
+        quiet: no progress line.
+
+    Returns:
+        A row for each check, in order: check, result ("passed", "failed", "not applicable" or
+        "not tried"), detail, fix (what to change; empty unless it failed), seconds.
+
+    Raises:
+        UserError: what keeps it from being checked at all: a name, a value, missing data.
+    """
+    import pandas as pd
+
+    given = {name: value for name, value in locals().items() if name != "pd"}
+    from raysweep.cluster.check.runner import CHECKS, check_request, run_checks
+    from raysweep.core.progress_line import progress_line
+
+    request = check_request(given)
+    with progress_line(f"checking {request.task}", len(CHECKS), shown=not quiet) as progress:
+        lines = run_checks(request, progress)
+    names = ["check", "result", "detail", "fix", "seconds"]
+    rows = [(n.name, n.outcome.status, n.outcome.detail, n.outcome.fix, n.seconds) for n in lines]
+    return pd.DataFrame(rows, columns=names)
 
 
 def load_run(run: str | None = None, *, storage: str | os.PathLike[str] = "runs") -> Run:

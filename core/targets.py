@@ -20,10 +20,12 @@ from typing import Any
 from raysweep.core.errors import UserError, nearest
 
 __all__ = [
+    "is_object",
     "is_target",
     "load_target",
     "name_object",
     "own_frames",
+    "send_along",
     "source_hash",
     "user_modules",
 ]
@@ -37,6 +39,11 @@ _NOWHERE = "<python>"
 def is_target(text: str) -> bool:
     """Whether a word names code of the user's, and nothing that is built in."""
     return ":" in text
+
+
+def is_object(target: str) -> bool:
+    """Whether a target was given as an object in Python: no other process finds it by its name."""
+    return target in _OBJECTS
 
 
 def load_target(text: str) -> Any:
@@ -227,3 +234,16 @@ def _imported_names(module: ModuleType) -> list[str]:
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     parents = [name.rpartition(".")[0] for name in names]
     return [*names, *parents]
+
+
+def send_along(cloudpickle: Any, target: str) -> None:
+    """Has cloudpickle write the code of `user_modules`, so that readers need no file of the user's.
+
+    Args:
+        cloudpickle: the module; Ray has one of its own.
+        target: one of the user's; others need nothing.
+    """
+    if is_target(target):
+        for module in user_modules(target):
+            if module.__name__ != "__main__":  # which is sent by value anyway
+                cloudpickle.register_pickle_by_value(module)

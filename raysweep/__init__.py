@@ -22,7 +22,7 @@ _HERE = Path(__file__).resolve().parent
 if not (_HERE / "core").is_dir():
     __path__.append(str(_HERE.parent))
 
-from raysweep.cluster.interface import Run, load_run, predict, train, tune  # noqa: E402
+from raysweep.cluster.interface import Run, check, load_run, predict, train, tune  # noqa: E402
 from raysweep.core.config import option  # noqa: E402
 from raysweep.core.errors import UserError  # noqa: E402
 
@@ -43,6 +43,7 @@ __all__ = [
     "TensorLearner",
     "TrainingConfig",
     "UserError",
+    "check",
     "load_run",
     "option",
     "predict",

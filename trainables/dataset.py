@@ -48,6 +48,8 @@ class Dataset:
         info: what predictions and pictures need besides: ids, titles, words. Stays with the driver.
         fingerprint: a hash of the contents and of the split.
         description: one line for people.
+        duplicates: whether examples of several sets may be equal, because different ones look
+            alike; `raysweep check` refuses equal ones otherwise.
     """
 
     arrays: Mapping[str, Any]
@@ -55,6 +57,7 @@ class Dataset:
     info: Any = None
     fingerprint: str = ""
     description: str = ""
+    duplicates: bool = False
 
     def with_validation(self) -> Dataset:
         """The same with the validation examples among the training examples too.

@@ -79,7 +79,8 @@ class Sentiment(Learner[SentimentConfig]):
             arrays["vectors"] = vectors.matrix
             fingerprint += "-" + vectors.fingerprint()
             description += f"; vectors for {vectors.share_of_text:.1%} of the words in the texts"
-        return Dataset(arrays, test, texts, fingerprint, description)
+        # Two people may write the same few words.
+        return Dataset(arrays, test, texts, fingerprint, description, duplicates=True)
 
     @classmethod
     def check(cls, config: Any, data: Any) -> None:

@@ -46,7 +46,13 @@ class NoData(Config):
 
 
 def split(
-    inputs: Any, labels: Any, *, seed: int = 0, val: float = 0.15, test: float = 0.15
+    inputs: Any,
+    labels: Any,
+    *,
+    seed: int = 0,
+    val: float = 0.15,
+    test: float = 0.15,
+    duplicates: bool = False,
 ) -> Dataset:
     """Splits examples at random into training, validation and a sealed test set.
 
@@ -58,6 +64,8 @@ def split(
         seed: of the split.
         val: share of the examples to validate on.
         test: share of the examples to test on, which a search never sees.
+        duplicates: whether equal examples are different ones that look alike, which may then be in
+            several sets (see `Dataset`).
 
     Raises:
         UserError: no examples, another number of labels, or a value that is no finite number.
@@ -78,6 +86,7 @@ def split(
         test={name: v for name, v in arrays.items() if name.startswith("test_")},
         fingerprint=fingerprint(*(arrays[name] for name in sorted(arrays))),
         description=f"{len(x):,} examples: {sizes}",
+        duplicates=duplicates,
     )
 
 
