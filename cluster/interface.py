@@ -28,6 +28,8 @@ def tune(
     searcher: str = "tpe",
     scheduler: str = "asha",
     metric: str = "",
+    objective: str | Sequence[str] = (),
+    constraint: str | Sequence[str] = (),
     grace_period: int = 0,
     reduction_factor: float = 3,
     warm_start: str | Sequence[str] = (),
@@ -61,6 +63,9 @@ def tune(
         searcher: "tpe", "random" or "grid".
         scheduler: "asha", "hyperband", "median", "pbt" or "none".
         metric: validation metric to choose by; the trainable's own by default.
+        objective: what to judge by in place of the metric: "NAME", "NAME:min" or "NAME:max", or
+            several, of which `Run.pareto` has the front.
+        constraint: what every trial has to keep to, e.g. "num_parameters<=2e6", or several.
         grace_period: epochs before the first comparison; a quarter of all by default.
         reduction_factor: one trial in so many goes on at a rung.
         warm_start: earlier runs, by name or folder, whose results the search starts from.

@@ -73,8 +73,8 @@ _PAIRS: dict[str, Any] = {
     ],
 }
 _GROUPS = {
-    "Search": "search num_samples searcher scheduler metric grace_period reduction_factor "
-    "warm_start pack time_budget",
+    "Search": "search num_samples searcher scheduler metric objective constraint grace_period "
+    "reduction_factor warm_start pack time_budget",
     "Data": "dataset data_dir split data",
     "Trials": "epochs settings seed cpus gpus workers max_concurrent",
     "Where": "name storage address changed_code",
@@ -83,6 +83,8 @@ _GROUPS = {
 _SHOWN: dict[str, dict[str, Any]] = {
     "warm_start": {"metavar": "RUN"},
     "search": {"metavar": "RANGE"},
+    "objective": {"metavar": "NAME[:min|max]"},
+    "constraint": {"metavar": "LIMIT"},
     "pack": {"metavar": "N|auto|off"},
     "storage": {"envvar": "RAYSWEEP_STORAGE"},
 }

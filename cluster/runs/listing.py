@@ -12,10 +12,9 @@ from typing import Any
 import yaml
 
 from raysweep.cluster.runs.experiment import EXPERIMENT, read_experiment
-from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.progress import Progress
 from raysweep.cluster.runs.report import is_complete
-from raysweep.cluster.runs.saved_run import SavedRun, open_run
+from raysweep.cluster.runs.saved_run import SavedRun, open_run, read_ledger
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.locks import is_taken
@@ -232,7 +231,7 @@ def watch(run: SavedRun, period: float, *, quiet: bool = False) -> Iterator[Save
                 return
             time.sleep(period)
             request = run.request
-            ledger = Ledger(run.storage, request.metric, request.mode, read_only=True)
+            ledger = read_ledger(run.storage, request)
             run = SavedRun(run.storage, request, ledger, run.fingerprint)
     finally:
         progress.close()

@@ -80,9 +80,14 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
             values for one field.
     """
     values = dict(given)
-    for name in ("spaces", "warm_start", "search"):
+    for name in ("spaces", "warm_start", "search", "objective", "constraint"):
         words = values.get(name) or ()
         values[name] = (words,) if isinstance(words, str) else tuple(words)
+    if values.get("metric") and values["objective"]:
+        raise UserError(
+            f"--metric {values['metric']} and --objective {values['objective'][0]} both say what "
+            "to judge by; leave --metric out, and name it as the first --objective"
+        )
     # From Python `1` and a path are as good as the command line's `1.0` and text.
     values |= {name: str(values[name]) for name in ("pack", "storage") if name in values}
     numbers = ("cpus", "gpus", "reduction_factor")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysweep.core.config import option
 from raysweep.core.errors import UserError
+from raysweep.core.objectives import Constraint, Objective, parse_constraint, parse_objective
 from raysweep.trainables import get_learner
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = ["SCHEDULERS", "SEARCHERS", "SearchRequest", "changeable", "check_limi
 
 SEARCHERS = ("tpe", "random", "grid")
 SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
+_FOR_SEVERAL = ("asha", "none")  # schedulers that can judge by several objectives
 # Points of a space that are checked against the data; a choice among two shows among them.
 _CHECKED_POINTS = 20
 
@@ -63,6 +65,14 @@ class SearchRequest:
     search: tuple[str, ...] = option(
         (), "A range of a field, e.g. learning_rate=1e-4..1e-1:log. Repeatable; see the docs."
     )
+    objective: tuple[str, ...] = option(
+        (),
+        "What to judge by in place of --metric: NAME, NAME:min or NAME:max, a validation metric "
+        "first. Repeatable: several give a Pareto front.",
+    )
+    constraint: tuple[str, ...] = option(
+        (), 'What every trial has to keep to, e.g. "num_parameters<=2e6". Repeatable.'
+    )
     points: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -83,12 +93,24 @@ class SearchRequest:
         """Whether the metric is to be small ("min") or large ("max")."""
         return self.learner.metrics[self.metric]
 
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What trials are judged by, the metric first; of a request that was `checked`."""
+        named = tuple(Objective(*parse_objective(text)) for text in self.objective)
+        return named or (Objective(self.metric, self.mode),)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What every trial has to keep to."""
+        return tuple(parse_constraint(text) for text in self.constraint)
+
     def checked(self) -> SearchRequest:
         """The same with every default filled in; refuses what is wrong, before Ray starts.
 
         Raises:
             UserError: an unknown name, a value out of range, a test metric, clashing spaces.
         """
+        from raysweep.cluster.runs.objectives.goals import check_goals
         from raysweep.search_spaces import sample
         from raysweep.trainables.learner import check_metric
 
@@ -100,7 +122,13 @@ class SearchRequest:
                 "--warm-start is for searches that can learn, and a grid is fixed; use --searcher "
                 "tpe, or leave --warm-start out"
             )
-        metric = check_metric(learner, self.metric or next(iter(learner.metrics)))
+        metric, goals = check_goals(learner, self.metric, self.objective, self.constraint)
+        metric = check_metric(learner, metric or next(iter(learner.metrics)))
+        if len(goals["objective"]) > 1 and self.scheduler not in _FOR_SEVERAL and self.searches:
+            raise UserError(
+                f"--scheduler {self.scheduler} judges by one number, and there are "
+                f"{len(goals['objective'])} objectives; use --scheduler asha or none"
+            )
         base = learner.config_class.create({"seed": self.seed, **self.settings})
         data = learner.data_class.create(self.data)
         grace = self.grace_period or max(1, base.epochs // 4)
@@ -111,6 +139,7 @@ class SearchRequest:
             data=data.to_dict(),
             grace_period=grace,
             spaces=tuple(self.spaces),
+            **goals,
         )
         learner.check(base, data)
         if self.searches:
@@ -154,7 +183,12 @@ class SearchRequest:
         """What makes two requests the same search; a larger num_samples extends it."""
         plain = json.loads(json.dumps(dataclasses.asdict(self), default=list))
         del plain["num_samples"]
-        for name in ("warm_start", "search"):  # as runs from before these were there have it
+        for name in (
+            "warm_start",
+            "search",
+            "objective",
+            "constraint",
+        ):  # as runs from before these were there have it
             if not plain[name]:
                 del plain[name]
         return dict(plain)

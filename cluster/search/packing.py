@@ -18,6 +18,16 @@ _SCHEDULERS = ("asha", "none")
 _LARGEST = 256
 
 
+# Measured of a process: trials that share one cannot be told apart.
+_SHARED = ("memory_mb", "time_epoch_s")
+
+
+def _shared(request: SearchRequest) -> list[str]:
+    """What the search judges by and a pack could not measure."""
+    named = [each.name for each in (*request.objectives, *request.constraints)]
+    return [name for name in _SHARED if name in named]
+
+
 def check_pack(request: SearchRequest, pack: str) -> None:
     """Refuses a `--pack` that the search cannot follow.
 
@@ -35,6 +45,11 @@ def check_pack(request: SearchRequest, pack: str) -> None:
             f"--pack {pack} goes with --scheduler asha or none: {request.scheduler} decides about "
             "one trial at a time; leave one of them out"
         )
+    if shared := _shared(request):
+        raise UserError(
+            f"--pack {pack} trains several trials in one process, and {shared[0]} is measured of a "
+            "process; leave one of them out"
+        )
 
 
 def pack_size(request: SearchRequest, pack: str, dataset: Dataset) -> int:
@@ -50,6 +65,8 @@ def pack_size(request: SearchRequest, pack: str, dataset: Dataset) -> int:
         return 1 if pack == "off" else int(pack)
     learner = request.learner
     if request.gpus or not request.searches or request.scheduler not in _SCHEDULERS:
+        return 1
+    if _shared(request):
         return 1
     searched = sample(request.suggest(), 0)[1]
     if not issubclass(learner, Stackable) or not set(searched) <= learner.packed_fields:

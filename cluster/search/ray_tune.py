@@ -17,6 +17,7 @@ from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
+from raysweep.cluster.search.objectives import ParetoProposer, Refusals
 from raysweep.cluster.search.packing import pack_size
 from raysweep.cluster.search.proposers import (
     ListProposer,
@@ -60,8 +61,11 @@ class TuneTrials:
     ) -> None:
         self._request, self._storage, self._options = request, storage, options
         self._dataset = dataset
-        proposer = _proposer(request, earlier, dataset)
-        self._searcher = LedgerSearcher(ledger, proposer, request.complete, request.num_samples)
+        refuses = Refusals(request, dataset.arrays)
+        proposer = _proposer(request, earlier, dataset, refuses)
+        self._searcher = LedgerSearcher(
+            ledger, proposer, request.complete, request.num_samples, refuses
+        )
 
     def remaining(self) -> int:
         """Trials to run from now on: interrupted ones and new ones."""
@@ -119,6 +123,8 @@ class TuneTrials:
             threads=max(1, int(request.cpus)),
             gpus=request.gpus,
             ray_states=ray_states,
+            objectives=request.objectives,
+            constraints=request.constraints,
         )
 
     def _tune_config(self) -> tune.TuneConfig:
@@ -145,14 +151,23 @@ class TuneTrials:
 
 
 def _proposer(
-    request: SearchRequest, earlier: Sequence[Mapping[str, Any]], dataset: Dataset
+    request: SearchRequest,
+    earlier: Sequence[Mapping[str, Any]],
+    dataset: Dataset,
+    refuses: Refusals,
 ) -> Proposer:
     if not request.searches:
         return ListProposer([({}, dict(point)) for point in request.points])
     suggest = request.suggest()
+    objectives = [each.name for each in request.objectives]
+    modes = [each.mode for each in request.objectives]
     proposer = build_proposer(request.searcher, suggest, request.seed, request.mode)
+    if request.searcher == "tpe" and len(modes) > 1:
+        proposer = ParetoProposer(suggest, request.seed, *modes)
+    if isinstance(proposer, ListProposer):
+        proposer = proposer.without(refuses)
     if earlier:
-        return WarmStart(proposer, suggest, earlier, request.mode)
+        return WarmStart(proposer, suggest, earlier, request.mode, objectives, request.constraints)
     if request.searcher == "tpe" or request.scheduler != "none":
         return proposer  # It learns as it goes, or trials are compared in the order of proposals.
 
@@ -161,7 +176,7 @@ def _proposer(
         passes = config.stop_after or config.epochs
         return float(num_parameters(request.learner, config, dataset.arrays) * passes)
 
-    return longest_first(proposer, request.complete, cost, request.num_samples)
+    return longest_first(proposer, request.complete, cost, request.num_samples, refuses)
 
 
 def concurrency(

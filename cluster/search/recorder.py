@@ -135,7 +135,9 @@ class RunRecorder:
                 writer.scalars(result)
                 if result == last:
                     writer.texts(report.get("texts", {}), last["epoch"])
-        if report.get("finished"):
+        if report.get("infeasible"):
+            self._end(trial, STOPPED, report["infeasible"])
+        elif report.get("finished"):
             self._end(trial, FINISHED)
 
     def _end(self, trial: TrialRecord, status: str, error: str = "") -> None:
