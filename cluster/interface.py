@@ -287,6 +287,17 @@ class Run:
             raise UserError(f"{self.folder} has no trial with a result yet")
         return dict(self._trials.configs[self._trials.best])
 
+    @property
+    def pareto(self) -> pd.DataFrame:
+        """The rows of `trials` that no other one beats in every objective.
+
+        In order of the first objective, the best first. With one metric alone, the best trial.
+        """
+        from raysweep.cluster.runs.objectives.choice import pareto_front
+
+        front = [trial.index for trial in pareto_front(self.saved.ledger)]
+        return self.trials.set_index("trial", drop=False).loc[front].reset_index(drop=True)
+
     def effects(self) -> pd.DataFrame:
         """What each searched field did, the most important one first.
 

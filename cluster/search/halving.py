@@ -1,4 +1,4 @@
-"""Successive halving in trial order: decisions that are functions of the results alone. No Ray here.
+"""Successive halving in trial order: decisions that depend on the results alone. No Ray here.
 
 `schedulers.OrderedASHA` puts them under Ray Tune.
 """
