@@ -47,8 +47,7 @@ def print_front(console: Console, ledger: Ledger, searched: list[str]) -> None:
         ledger: the run's.
         searched: fields whose values differ between trials; the first few are shown.
     """
-    if ledger.constraints:
-        broke = sum(_broke(ledger, trial) for trial in ledger)
+    if broke := sum(_broke(ledger, trial) for trial in ledger):
         limits = " and ".join(map(str, ledger.constraints))
         whose = "1 trial does" if broke == 1 else f"{broke} trials do"
         console.print(f"{whose} not keep to {limits}", markup=False)
@@ -94,4 +93,4 @@ def value_text(value: Any) -> str:
 
 def _broke(ledger: Ledger, trial: TrialRecord) -> bool:
     """Whether a trial has a result that breaks a constraint."""
-    return bool(trial.history) and not ledger.feasible(trial)
+    return bool(trial.history and ledger.constraints) and not ledger.feasible(trial)

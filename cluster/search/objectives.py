@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import optuna
 
     from raysweep.cluster.runs.request import SearchRequest
+    from raysweep.search_spaces import Suggest
 
 __all__ = ["ParetoProposer", "Refusals"]
 
@@ -35,6 +36,13 @@ class ParetoProposer(TPEProposer):
     objectives (Ozaki et al., JAIR 73, 2022), and so is everything from 300 results on.
     `benchmarks/two_objectives.py` compares both.
     """
+
+    def __init__(self, suggest: Suggest, seed: int, *modes: str) -> None:
+        import optuna
+
+        super().__init__(suggest, seed, *modes)
+        # It warns of a package that would make it a little faster.
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def _sampler(self, index: int, attempt: int) -> optuna.samplers.BaseSampler:
         import optuna
