@@ -68,8 +68,11 @@ def hypervolume_picture(trials: Trials, shares: np.ndarray, title: str) -> Pictu
         title: the finding.
     """
     figure, ax = new_figure(title, 2.7)
+    from matplotlib.ticker import MaxNLocator
+
     ax.step(np.arange(1, len(shares) + 1), 100.0 * shares, where="post", color=GREEN, linewidth=2)
     ax.set_ylim(bottom=0.0)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     ax.set_xlabel("trials", fontsize=8.5)
     ax.set_ylabel("hypervolume (% of the box)", fontsize=8.5)
     return picture(figure, "hypervolume", f"Hypervolume over {len(trials)} trials. {title}")

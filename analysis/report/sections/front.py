@@ -18,6 +18,7 @@ from raysweep.analysis.report.trials import Trials
 __all__ = ["front"]
 
 _MOST_FIELDS = 4
+_MOST = 0.95
 
 
 def front(trials: Trials) -> list[Section]:
@@ -36,12 +37,12 @@ def front(trials: Trials) -> list[Section]:
     default = [] if trials.default is None else [trials.losses[trials.default]]
     box = reference_box(losses, default)
     shares = hypervolume_curve(trials.losses, box)
-    half = int(np.argmax(shares >= 0.95 * shares[-1])) + 1
+    first = trials.number(int(np.argmax(shares >= _MOST * shares[-1])))
     reached = (
-        f"The front covers {shares[-1]:.0%} of the box between the best and the reference; trial "
-        f"{half} of {len(trials)} was the first to bring it to 95% of that."
+        f"The front covers {shares[-1]:.0%} of the box between the best and the reference; with "
+        f"trial {first} it had {_MOST:.0%} of that"
     )
-    sentences = ["Of these, none is beaten by another one in every objective.", reached]
+    sentences = ["Of these, none is beaten by another one in every objective.", f"{reached}."]
     if trials.default is not None:
         on = trials.default in rows
         sentences.append(f"The default is {'on the front too' if on else 'not on the front'}.")
@@ -54,7 +55,8 @@ def front(trials: Trials) -> list[Section]:
     if trials.constraints:
         broke = int((~trials.feasible & np.isfinite(trials.reported)).sum())
         limits = " and ".join(map(str, trials.constraints))
-        notes.append(f"{broke} trials do not keep to {limits}, and are left out.")
+        if broke:
+            notes.append(f"Trials that do not keep to {limits} are left out: {broke}.")
     return [
         Section(
             "front",
