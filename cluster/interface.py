@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
     from raysweep.analysis.report.trials import Trials
     from raysweep.cluster.runs.saved_run import SavedRun
 
+Space = str | Mapping[str, Any] | Callable[..., Any]
+
 __all__ = ["Run", "load_run", "predict", "train", "tune"]
 
 
 def tune(
-    task: str,
-    spaces: str | Sequence[str] = (),
+    task: str | Callable[..., Any],
+    spaces: Space | Sequence[Space] = (),
     *,
     search: str | Sequence[str] = (),
     num_samples: int | None = None,
     searcher: str = "tpe",
     scheduler: str = "asha",
     metric: str = "",
+    mode: str = "",
     objective: str | Sequence[str] = (),
     constraint: str | Sequence[str] = (),
     grace_period: int = 0,
@@ -54,15 +57,18 @@ def tune(
     """Searches; resumes or extends the run that these arguments name. See `raysweep tune --help`.
 
     Args:
-        task: what to train, e.g. "sentiment" (`raysweep list` shows all), or a model of yours as
-            "file.py:Name" or "package.module:Name".
-        spaces: what to search: the name of a space, or several.
+        task: what to train, e.g. "sentiment" (`raysweep list` shows all); or a model of yours, the
+            object itself or "file.py:Name" or "package.module:Name": a `Learner`, a function that
+            calls `ray.tune.report`, or a `ray.tune.Trainable`.
+        spaces: what to search: the name of a space, a dictionary of Ray Tune's domains, or a
+            function that asks an Optuna trial; or several of these.
         search: ranges of fields, e.g. "learning_rate=1e-4..1e-2:log", beside spaces or alone.
         num_samples: trials in all, the default configuration among them; 40 by default, for a grid
             all of it.
         searcher: "tpe", "random" or "grid".
         scheduler: "asha", "hyperband", "median", "pbt" or "none".
         metric: validation metric to choose by; the trainable's own by default.
+        mode: "min" or "max", for a metric that a function of yours reports.
         objective: what to judge by in place of the metric: "NAME", "NAME:min" or "NAME:max", or
             several, of which `Run.pareto` has the front.
         constraint: what every trial has to keep to, e.g. "num_parameters<=2e6", or several.
@@ -100,8 +106,10 @@ def tune(
 
 
 def train(
-    task: str,
+    task: str | Callable[..., Any],
     *,
+    metric: str = "",
+    mode: str = "",
     epochs: int | None = None,
     settings: Mapping[str, Any] | None = None,
     dataset: str | os.PathLike[str] | None = None,
@@ -121,8 +129,9 @@ def train(
     """Trains one configuration, or goes on with it. See `raysweep train --help`.
 
     Args:
-        task: what to train, e.g. "sentiment" (`raysweep list` shows all), or a model of yours as
-            "file.py:Name" or "package.module:Name".
+        task: what to train, as of `tune`.
+        metric: validation metric whose best epoch counts; the trainable's own by default.
+        mode: "min" or "max", for a metric that a function of yours reports.
         epochs: passes over the training set.
         settings: configuration fields, by name; `Run.best_config` has those of a search's best.
         dataset: a known dataset, or your file or folder.

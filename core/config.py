@@ -86,6 +86,11 @@ class Config:
                 raise UserError(f"{cls.__name__} has no field '{name}'{nearest(name, cls.names())}")
         return cls(**dict(values))
 
+    @classmethod
+    def read(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
+        """The same of fields as people type them; text is read by the fields' types anyway."""
+        return cls.create(values)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields by name, as values that JSON has: tuples become lists."""
         return {

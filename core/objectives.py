@@ -7,16 +7,31 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raysweep.core.errors import UserError
 
-__all__ = ["Constraint", "Objective", "parse_constraint", "parse_objective"]
+__all__ = [
+    "MEASURES",
+    "Constraint",
+    "Objective",
+    "broken",
+    "judged_by",
+    "parse_constraint",
+    "parse_objective",
+]
 
+# What can be measured of any model, by name. All are better when they are small.
+MEASURES = {
+    "num_parameters": "numbers that the model learns",
+    "latency_ms": "median time of a forward pass of a validation batch, in milliseconds",
+    "memory_mb": "peak memory of the trial's process, or on a GPU of its tensors, in megabytes",
+    "time_epoch_s": "time of an epoch with its validation, in seconds",
+}
 _MODES = ("min", "max")
-_CONSTRAINT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*(\S+)\s*")
+_CONSTRAINT = re.compile(r"\s*([^\s<>=]+)\s*(<=|>=|<|>)\s*([^\s<>=]+)\s*")
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,20 @@ class Constraint:
         share = over / (abs(self.bound) or 1.0)
         # A value at the limit of < or > is beyond it.
         return share if self.holds({self.name: value}) else max(share, 1e-9)
+
+
+def judged_by(objectives: Iterable[Objective], constraints: Iterable[Constraint]) -> list[str]:
+    """The metrics that these name, each once."""
+    names = [*(each.name for each in objectives), *(each.name for each in constraints)]
+    return list(dict.fromkeys(names))
+
+
+def broken(constraints: Sequence[Constraint], result: Mapping[str, Any]) -> str:
+    """Which constraint a result breaks, the first one, in words; empty if it keeps to all."""
+    for constraint in constraints:
+        if not constraint.holds(result):
+            return f"{constraint} does not hold: it was {result.get(constraint.name)}"
+    return ""
 
 
 def parse_objective(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ to import, so the functions import it themselves.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +32,12 @@ __all__ = [
     "loopback_only",
     "node_was_lost",
     "num_failures",
+    "reported_checkpoint",
+    "restored_from",
+    "trial_storage",
     "uploaded_files",
     "worker_processes",
+    "wrapped_function",
 ]
 
 # What Ray writes to standard error when a cluster refuses the token.
@@ -100,6 +105,45 @@ def empty_checkpoint() -> Any:
     from ray.train._internal.session import _TrainingResult
 
     return _TrainingResult(checkpoint=None, metrics={})
+
+
+def reported_checkpoint(trainable: Any) -> Any:
+    """The checkpoint that came with the last result of a function under Ray Tune; None without."""
+    result = trainable._last_training_result
+    return None if result is None else result.checkpoint
+
+
+def restored_from(checkpoint: Any, iteration: int) -> Any:
+    """What `Trainable.restore` takes, so that the trainable counts on from an iteration."""
+    from ray.train._internal.session import _TrainingResult
+
+    return _TrainingResult(checkpoint=checkpoint, metrics={"training_iteration": iteration})
+
+
+def trial_storage(template: Any, filesystem: Any, folder: str, next_checkpoint: int) -> Any:
+    """A trainable's storage, such that what it reports as a checkpoint is kept in a folder of ours.
+
+    Args:
+        template: the storage that Ray Tune gave to the trainable around it.
+        filesystem: Arrow's, of the run.
+        folder: the trial's, in that file system: RUN/trials/INDEX.
+        next_checkpoint: number of the checkpoint that is reported next.
+    """
+    storage = copy.copy(template)
+    run, trials, trial = folder.rsplit("/", 2)
+    storage.storage_filesystem, storage.storage_fs_path = filesystem, run
+    storage.experiment_dir_name, storage.trial_dir_name = trials, trial
+    storage.current_checkpoint_index = next_checkpoint - 1
+    # A marker file of Ray's own shows every node that it sees the storage; `preflight` has done so.
+    storage._check_validation_file = lambda: None
+    return storage
+
+
+def wrapped_function(function: Any) -> type:
+    """The class by which Ray Tune runs a function."""
+    from ray.tune.trainable import wrap_function
+
+    return wrap_function(function)
 
 
 def execution_callback() -> type:

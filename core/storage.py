@@ -70,6 +70,14 @@ class Storage:
         """The folder's path on this machine, or None for an object store."""
         return self._root
 
+    def arrow(self) -> tuple[Any, str]:
+        """Arrow's file system, and the folder's path in it."""
+        if self._root is None:
+            return self._fs, self._prefix
+        from pyarrow import fs
+
+        return fs.LocalFileSystem(), str(self._root)
+
     def exists(self, name: str) -> bool:
         """Returns whether a file (or, locally, a folder) of that name is there."""
         if self._root is not None:

@@ -1,10 +1,15 @@
-"""Code of the user's, by where it is: `file.py:name` or `package.module:name`."""
+"""Code of the user's, by where it is: `file.py:name` or `package.module:name`.
+
+An object that was given in Python gets such a name, too, so that a run can say what it searched.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from pathlib import Path
@@ -13,9 +18,19 @@ from typing import Any
 
 from raysweep.core.errors import UserError, nearest
 
-__all__ = ["is_target", "load_target", "source_hash", "user_modules"]
+__all__ = [
+    "is_target",
+    "load_target",
+    "name_object",
+    "own_frames",
+    "source_hash",
+    "user_modules",
+]
 
 _INSTALLED = ("site-packages", "dist-packages")
+# Objects that were given in Python, by the name that `name_object` gave them.
+_OBJECTS: dict[str, Any] = {}
+_NOWHERE = "<python>"
 
 
 def is_target(text: str) -> bool:
@@ -34,9 +49,16 @@ def load_target(text: str) -> Any:
     Raises:
         UserError: no such file, module or name; or the import fails, with the end of its traceback.
     """
+    if text in _OBJECTS:
+        return _OBJECTS[text]
     where, _, name = text.rpartition(":")
     if not where or not name:
         raise UserError(f"'{text}' is not FILE.py:NAME or PACKAGE.MODULE:NAME")
+    if where == _NOWHERE:
+        raise UserError(
+            f"'{name}' was given to raysweep as an object in Python and can be had only there; "
+            "call `raysweep.tune` with it again, or keep it in a file and name it FILE.py:NAME"
+        )
     is_file = where.endswith(".py")
     if is_file and not Path(where).is_file():
         raise UserError(
@@ -53,13 +75,59 @@ def load_target(text: str) -> Any:
             and where.startswith(error.name or "?")
         ):
             raise UserError(f"there is no module {where} (of '{text}'); is it installed?") from None
-        raise UserError(f"{where} cannot be imported:\n{_own_frames(error)}") from None
+        raise UserError(f"{where} cannot be imported:\n{own_frames(error)}") from None
     if not hasattr(module, name):
         names = [
             n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
         ]
         raise UserError(f"{where} has no '{name}'{nearest(name, names)}")
     return getattr(module, name)
+
+
+def name_object(code: Any, name: str | None = None) -> str:
+    """A target for code that was given as an object in Python; `load_target` returns that object.
+
+    Where other processes find the code under that name, too, it is `package.module:name`, or
+    `file.py:name` for the script that runs.
+
+    Args:
+        code: a function, a class, or anything else.
+        name: of what has none of its own.
+    """
+    if name is not None:
+        target = f"{_NOWHERE}:{name}"
+        _OBJECTS[target] = code
+        return target
+    name = getattr(code, "__qualname__", None) or type(_code_of(code)).__qualname__
+    module = sys.modules.get(getattr(code, "__module__", None) or "")
+    where = _NOWHERE
+    if module is not None and getattr(module, name, None) is code:
+        file = getattr(module, "__file__", None)
+        if module.__name__ != "__main__":
+            return f"{module.__name__}:{name}"
+        if file and Path(file).suffix == ".py":
+            path = Path(file).resolve()
+            here = Path.cwd()
+            where = str(path.relative_to(here) if path.is_relative_to(here) else path)
+    target = f"{where}:{getattr(code, '__name__', name)}"
+    _OBJECTS[target] = code
+    return target
+
+
+def _code_of(code: Any) -> Any:
+    """The user's own function or class inside of what `functools` and Ray wrap around it."""
+    while True:
+        if isinstance(code, functools.partial):
+            code = code.func
+        elif inspect.isclass(code) and code.__module__.startswith("ray.") and len(code.__mro__) > 2:
+            code = code.__mro__[1]
+        elif inspect.isfunction(code) and code.__module__.startswith("ray."):
+            inner = inspect.getclosurevars(code).nonlocals.get("trainable")
+            if inner is None:
+                return code
+            code = inner
+        else:
+            return code
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -87,7 +155,7 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _own_frames(error: Exception) -> str:
+def own_frames(error: Exception) -> str:
     """The traceback from the first frame on that is neither ours nor Python's import system's."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = str(Path(__file__))
@@ -105,9 +173,9 @@ def user_modules(target: str) -> list[ModuleType]:
     Returns:
         The module that it names, and those below its folder; none for installed packages.
     """
-    module = sys.modules[load_target(target).__module__]
+    module = sys.modules.get(getattr(_code_of(load_target(target)), "__module__", None) or "")
     file = getattr(module, "__file__", None)
-    if file is None or any(part in _INSTALLED for part in Path(file).parts):
+    if module is None or file is None or any(part in _INSTALLED for part in Path(file).parts):
         return []
     package = module.__name__.partition(".")[0] if "." in module.__name__ else ""
     root = Path(file).parent
@@ -123,10 +191,11 @@ def user_modules(target: str) -> list[ModuleType]:
     return sorted(modules, key=lambda each: each.__name__)
 
 
-def source_hash(target: str) -> str:
-    """A hash of the source of `user_modules`; empty where there are none."""
+def source_hash(*targets: str) -> str:
+    """A hash of the source of the `user_modules` of these targets; empty where there are none."""
     digest = hashlib.sha256()
-    modules = user_modules(target)
+    found = {module.__name__: module for target in targets for module in user_modules(target)}
+    modules = [found[name] for name in sorted(found)]
     for module in modules:
         digest.update(module.__name__.encode() + b"\0" + Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()[:16] if modules else ""

@@ -16,14 +16,18 @@ from raysweep.search_spaces import (
     rnn_size,
 )
 from raysweep.search_spaces.ranges import bind_ranges, parse_range
+from raysweep.search_spaces.ray_domains import describe_domains
 from raysweep.search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
+from raysweep.search_spaces.user_space import bind_user_space
 
 __all__ = [
     "SPACES",
     "Space",
     "Suggest",
     "bind_ranges",
+    "bind_user_space",
     "combine",
+    "describe_domains",
     "get_space",
     "grid",
     "parse_range",

@@ -17,12 +17,13 @@ from typing import Any
 
 from raysweep.core.config import Config, parse_field
 from raysweep.core.errors import UserError, nearest
+from raysweep.core.free_config import FreeConfig, literal
 from raysweep.search_spaces.space import Suggest, Trial
 
 __all__ = ["Range", "bind_ranges", "parse_range"]
 
 _FORM = "FIELD=LOW..HIGH, FIELD=LOW..HIGH:log, FIELD=LOW..HIGH:STEP or FIELD=ONE,OTHER"
-_TEXT = re.compile(r"\s*(\w+)\s*=\s*(.+?)\s*(?:\sif\s+(\w+)\s*==\s*(\S+)\s*)?")
+_TEXT = re.compile(r"\s*([\w/]+)\s*=\s*(.+?)\s*(?:\sif\s+([\w/]+)\s*==\s*(\S+)\s*)?")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Range:
         if self.condition is None:
             return True
         name, values = self.condition
-        return fields.get(name, getattr(config, name)) in values
+        return fields.get(name, getattr(config, name, None)) in values
 
     def suggest(self, trial: Trial) -> Any:
         """Asks the trial for a value."""
@@ -101,6 +102,8 @@ def _interval(
 ) -> Range:
     ends, _, how = values.partition(":")
     low, high = (_value(text, field, end, config_class) for end in ends.split("..", 1))
+    if {type(low), type(high)} == {int, float}:  # of a field whose kind nobody declared
+        low, high = float(low), float(high)
     if any(isinstance(end, bool) or not isinstance(end, (int, float)) for end in (low, high)):
         raise UserError(f"--search {text!r}: {field} is no number; list its values, e.g. a,b")
     if low >= high:
@@ -119,13 +122,15 @@ def _interval(
 
 
 def _check_name(text: str, name: str, config_class: type[Config]) -> None:
-    if name not in config_class.names():
+    if name not in config_class.names() and not issubclass(config_class, FreeConfig):
         raise UserError(
             f"--search {text!r}: there is no field '{name}'{nearest(name, config_class.names())}"
         )
 
 
 def _value(text: str, field: str, value: str, config_class: type[Config]) -> Any:
+    if issubclass(config_class, FreeConfig):
+        return literal(value)
     try:
         return parse_field(config_class, field, value.strip())
     except UserError as error:

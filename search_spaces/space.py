@@ -158,7 +158,9 @@ class _RandomTrial(_Recorder):
             # Four digits are precise enough for a hyperparameter, and read better in tables.
             value = min(max(float(f"{value:.4g}"), low), high)
         else:
-            value = min(max(round(float(self._rng.uniform(low, high)), 4), low), high)
+            span = high - low
+            digits = 4 if span >= 0.01 or span <= 0 else 4 - math.floor(math.log10(span))
+            value = min(max(round(float(self._rng.uniform(low, high)), digits), low), high)
         return float(self._record(name, value))
 
     def suggest_int(

@@ -18,15 +18,8 @@ import torch
 
 from raysweep.trainables.learner import Learner
 
-__all__ = ["MEASURES", "Meter"]
+__all__ = ["Meter"]
 
-# By name: what it is. All are better when they are small.
-MEASURES = {
-    "num_parameters": "numbers that the model learns",
-    "latency_ms": "median time of a forward pass of a validation batch, in milliseconds",
-    "memory_mb": "peak memory of the trial's process, or on a GPU of its tensors, in megabytes",
-    "time_epoch_s": "time of an epoch with its validation, in seconds",
-}
 _PASSES = 9
 _MEGABYTE = 1e6
 _PEAK = "VmHWM:"
@@ -36,7 +29,7 @@ class Meter:
     """Measures a trial after each of its epochs.
 
     Args:
-        names: what to measure, of `MEASURES`; the trainable times epochs itself.
+        names: what to measure, of `core.objectives.MEASURES`; the trainable times epochs itself.
         device: that the trial trains on.
     """
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from raysweep.core.objectives import Constraint, Objective
+from raysweep.core.objectives import Constraint, Objective, broken, judged_by
 from raysweep.core.ray_private import empty_checkpoint
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
@@ -96,7 +96,7 @@ class LearnerTrainable(tune.Trainable):
     def _start_learner(self, config: dict[str, Any]) -> None:
         values = {k: v for k, v in config.items() if k != INDEX}
         self._settings: TrainingConfig = self._learner_class.config_class.create(values)
-        named = [each.name for each in (*self._objectives, *self._constraints)]
+        named = judged_by(self._objectives, self._constraints)
         self._meter = Meter(named, torch.device(self._device))
         self._learner = self._learner_class(self._settings, self._arrays, self._device)
         self._trainer = Trainer(self._learner, self._parallel)
@@ -130,29 +130,25 @@ class LearnerTrainable(tune.Trainable):
         if self._failure is not None:
             return {"failure": self._failure, "done": True}
         last = self._history[-1]
-        broken = self._broken()
-        finished = self._finished() and not broken
+        infeasible = self._broken()
+        finished = self._finished() and not infeasible
         return {
             "epoch": last["epoch"],
             self._metric: last[self._metric],
             **{each.name: last[each.name] for each in self._objectives},
-            **({"infeasible": broken} if broken else {}),
+            **({"infeasible": infeasible} if infeasible else {}),
             # As text: Ray Tune keeps statistics of every number that it sees, for every trial.
             "report": json.dumps(last),
             # What a driver that died in the meantime may not have written down.
             "history": json.dumps(self._history) if repeated else "[]",
             "texts": self._texts,
             "finished": finished,
-            "done": finished or bool(broken),
+            "done": finished or bool(infeasible),
         }
 
     def _broken(self) -> str:
         """Which constraint the first epoch broke, in words; empty if it kept to all."""
-        first = self._history[0]
-        for constraint in self._constraints:
-            if not constraint.holds(first):
-                return f"{constraint} does not hold: it was {first.get(constraint.name)}"
-        return ""
+        return broken(self._constraints, self._history[0])
 
     def _run_epoch(self) -> None:
         start = time.perf_counter()

@@ -27,11 +27,12 @@ def get_learner(name: str) -> type[Learner[Any]]:
     """The learner of that name, or the one that a target of the user's names.
 
     Args:
-        name: a built-in one, or `file.py:name` or `package.module:name`.
+        name: a built-in one, or `file.py:name` or `package.module:name`; what Ray Tune can run is
+            given as a `TuneTask`.
 
     Raises:
         UserError: no family has that name; the message suggests the nearest one. Or the target
-            cannot be loaded, or is no learner.
+            cannot be loaded, or is nothing that can be trained.
     """
     if is_target(name):
         return _own_learner(name)
@@ -44,16 +45,14 @@ def get_learner(name: str) -> type[Learner[Any]]:
     return learner
 
 
-def _own_learner(target: str) -> type[Learner[Any]]:
+def _own_learner(target: str) -> Any:
     from raysweep.trainables.learner import Learner
+    from raysweep.trainables.tune_task import tune_task
 
-    learner = load_target(target)
-    if not isinstance(learner, type) or not issubclass(learner, Learner):
-        raise UserError(
-            f"'{target}' is {learner!r:.80}, and no Learner; write a class on "
-            "raysweep.TensorLearner or raysweep.Learner"
-        )
-    missing = sorted(getattr(learner, "__abstractmethods__", ()))
+    code = load_target(target)
+    if not (isinstance(code, type) and issubclass(code, Learner)):
+        return tune_task(target, code)
+    missing = sorted(getattr(code, "__abstractmethods__", ()))
     if missing:
         raise UserError(f"'{target}' does not say {', '.join(missing)}; see docs/your_model.md")
-    return learner
+    return code

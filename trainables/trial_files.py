@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysweep.core.storage import Storage
-from raysweep.trainables import checkpoint
-from raysweep.trainables.learner import Learner
+
+if TYPE_CHECKING:
+    from raysweep.trainables.learner import Learner
 
 __all__ = [
     "BEST",
     "INDEX",
     "LAST",
+    "STATE",
     "load_best",
     "member_configs",
     "member_reports",
@@ -22,6 +24,7 @@ __all__ = [
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"
+STATE = "state.json"  # of the user's own Ray Tune trainables
 INDEX = "trial_index"
 PACK = "pack"
 
@@ -62,6 +65,8 @@ def load_best(
     Raises:
         FileNotFoundError: no such checkpoint.
     """
+    from raysweep.trainables import checkpoint  # imports PyTorch
+
     state, header = checkpoint.load(folder, name)
     learner = learner_class(learner_class.config_class.create(header["config"]), arrays)
     learner.model.load_state_dict(state["model"])

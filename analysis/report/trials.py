@@ -70,7 +70,8 @@ class Trials:
         table: as `Ledger.table` makes it.
         metric: the column that trials are judged by.
         mode: "min" or "max".
-        config_class: of the trainable's configuration.
+        config_class: of the trainable's configuration; None where nobody declared its fields, or
+            the code that did is not at hand.
         objectives: what trials are judged by, the metric first, where there are several.
         constraints: what a trial has to keep to.
     """
@@ -78,7 +79,7 @@ class Trials:
     table: pd.DataFrame
     metric: str
     mode: str
-    config_class: type[Config]
+    config_class: type[Config] | None = None
     objectives: tuple[Objective, ...] = ()
     constraints: tuple[Constraint, ...] = ()
 
@@ -226,10 +227,12 @@ class Trials:
         return self.model.interactions(top) if self.model and len(top) > 1 else []
 
 
-def trial_configs(table: pd.DataFrame, config_class: type[Config]) -> list[dict[str, Any]]:
+def trial_configs(table: pd.DataFrame, config_class: type[Config] | None) -> list[dict[str, Any]]:
     """Reads configurations back from a table's `config.…` columns, lists as tuples."""
-    names = config_class.names()
     columns = [str(c) for c in table.columns if str(c).startswith("config.")]
+    names = config_class.names() if config_class else ()
+    if config_class is None or not names:
+        return _undeclared_configs(table, columns)
     elements = {name: _element_columns(name, columns) for name in names}
     optional = {f.name for f in dataclasses.fields(config_class) if f.default is None}
     configs = []
@@ -245,6 +248,18 @@ def trial_configs(table: pd.DataFrame, config_class: type[Config]) -> list[dict[
         config = config_class.create(values)
         configs.append({name: getattr(config, name) for name in names})
     return configs
+
+
+def _undeclared_configs(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Configurations of fields that are known by their columns alone."""
+
+    def plain(value: Any) -> Any:
+        if _missing(value):
+            return None
+        return value.item() if isinstance(value, np.generic) else value
+
+    records = table[list(columns)].to_dict("records")
+    return [{str(c).removeprefix("config."): plain(v) for c, v in r.items()} for r in records]
 
 
 def _element_columns(name: str, columns: Sequence[str]) -> list[str]:

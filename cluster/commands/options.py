@@ -73,8 +73,9 @@ _PAIRS: dict[str, Any] = {
     ],
 }
 _GROUPS = {
-    "Search": "search num_samples searcher scheduler metric objective constraint grace_period "
+    "Search": "search objective constraint num_samples searcher scheduler grace_period "
     "reduction_factor warm_start pack time_budget",
+    "Metric": "metric mode",
     "Data": "dataset data_dir split data",
     "Trials": "epochs settings seed cpus gpus workers max_concurrent",
     "Where": "name storage address changed_code",
@@ -82,6 +83,7 @@ _GROUPS = {
 # How an option is shown or read where that does not follow from its field.
 _SHOWN: dict[str, dict[str, Any]] = {
     "warm_start": {"metavar": "RUN"},
+    "mode": {"metavar": "min|max"},
     "search": {"metavar": "RANGE"},
     "objective": {"metavar": "NAME[:min|max]"},
     "constraint": {"metavar": "LIMIT"},
@@ -94,7 +96,7 @@ def with_options(*groups: str, but: str = "") -> Callable[[Callable[..., None]],
     """Gives a command that takes `**options` one option for each field of these groups.
 
     Args:
-        groups: of `Search`, `Data`, `Trials` and `Where`, in the order of the help.
+        groups: of `Search`, `Metric`, `Data`, `Trials` and `Where`, in the order of the help.
         but: a field that the command has no option for.
     """
 

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("list")(list_everything)
 
 
-@with_options("Search", "Data", "Trials", "Where", but="workers")
+@with_options("Search", "Metric", "Data", "Trials", "Where", but="workers")
 def tune(
     task: Annotated[str, typer.Argument(help="What to train; `raysweep list` shows all.")],
     space: Annotated[
@@ -55,7 +55,7 @@ def tune(
     _run({"task": task, "spaces": space, **_parsed(options)}, json)
 
 
-@with_options("Data", "Trials", "Where", but="max_concurrent")
+@with_options("Metric", "Data", "Trials", "Where", but="max_concurrent")
 def train(
     task: Annotated[
         str | None, typer.Argument(help="What to train; `raysweep list` shows all.")

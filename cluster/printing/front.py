@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from raysweep.cluster.runs.objectives.choice import pareto_front
+from raysweep.core.objectives import judged_by
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,8 +20,8 @@ _MOST_FIELDS = 4
 
 def front_record(ledger: Ledger) -> dict[str, Any]:
     """Objectives, constraints and the front as JSON-able values; empty for one metric alone."""
-    named = [each.name for each in (*ledger.objectives, *ledger.constraints)]
-    others = [name for name in dict.fromkeys(named) if name != ledger.metric]
+    named = judged_by(ledger.objectives, ledger.constraints)
+    others = [name for name in named if name != ledger.metric]
     record: dict[str, Any] = {"judged_by": others} if others else {}
     if len(ledger.objectives) > 1:
         record["objectives"] = list(map(str, ledger.objectives))

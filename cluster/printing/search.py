@@ -244,6 +244,13 @@ def print_confirmation(confirmation: Confirmation, *, as_json: bool) -> None:
         cells = [f"{row[n]['mean']:.4f} ± {row[n]['interval_95']:.4f}" for n in names]
         table.add_row(row["label"], str(len(row["seeds"])), *cells)
     console.print(table)
+    if not confirmation.num_openings:
+        console.print(
+            "mean ± 95% interval over fresh seeds, as your code measured it; only a Learner has a "
+            "sealed test set"
+        )
+        console.print(f"written to {confirmation.path}", markup=False)
+        return
     times = "once" if confirmation.num_openings == 1 else f"{confirmation.num_openings} times"
     console.print(f"mean ± 95% interval; the test set was opened {times} for this run")
     console.print(f"written to {confirmation.path}", markup=False)

@@ -48,8 +48,8 @@ def write_experiment(
         UserError: the run exists and was asked for differently; the message shows the difference.
     """
     mine: dict[str, Any] = {"request": request.identity(), "data_fingerprint": fingerprint}
-    if is_target(request.task):
-        mine["source_hash"] = source_hash(request.task)
+    if targets := [name for name in (request.task, *request.spaces) if is_target(name)]:
+        mine["source_hash"] = source_hash(*targets)
     if storage.exists(EXPERIMENT):
         theirs = read_experiment(storage)
         lines = differences(theirs["request"], mine["request"])
@@ -70,6 +70,7 @@ def write_experiment(
         return
     record: dict[str, Any] = {
         **mine,
+        "mode": request.mode,
         "num_samples": request.num_samples,
         "data_description": description,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from raysweep.core.errors import UserError
-from raysweep.core.objectives import Constraint, Objective
+from raysweep.core.objectives import Constraint, Objective, judged_by
 from raysweep.core.storage import Storage
 from raysweep.trainables.learner import is_better
 
@@ -209,7 +209,7 @@ class Ledger:
     def _row(self, trial: TrialRecord) -> dict[str, Any]:
         best = trial.best(self.metric, self.mode) or {}
         last = trial.history[-1] if trial.history else {}
-        named = {each.name for each in (*self.objectives, *self.constraints)}
+        named = set(judged_by(self.objectives, self.constraints))
         skip = {"epoch", "learning_rate", "time_epoch_s"} - named
         row: dict[str, Any] = {
             "trial": trial.index,

@@ -115,7 +115,7 @@ def state(run: SavedRun) -> str:
 def run_differences(first: SavedRun, second: SavedRun) -> dict[str, list[str]]:
     """What differs between two runs, by kind: request, made with, result, best configuration."""
     return {
-        "request": _between(first.request.identity(), second.request.identity()),
+        "request": _between(*(read_experiment(r.storage)["request"] for r in (first, second))),
         "made with": _between(_made_with(first), _made_with(second)),
         "result": _between(_result(first), _result(second)),
         "best configuration": _between(_best_fields(first), _best_fields(second)),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from raysweep.cluster.runs.request import SearchRequest, check_limits
 from raysweep.core.config import option
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
+from raysweep.core.targets import name_object
 
 __all__ = ["RunOptions", "check_name", "read_options"]
 
@@ -80,14 +82,17 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
             values for one field.
     """
     values = dict(given)
+    values["task"] = _named(values["task"])
     for name in ("spaces", "warm_start", "search", "objective", "constraint"):
         words = values.get(name) or ()
-        values[name] = (words,) if isinstance(words, str) else tuple(words)
-    if values.get("metric") and values["objective"]:
-        raise UserError(
-            f"--metric {values['metric']} and --objective {values['objective'][0]} both say what "
-            "to judge by; leave --metric out, and name it as the first --objective"
-        )
+        several = isinstance(words, Sequence) and not isinstance(words, str)
+        values[name] = tuple(map(_named, words if several else (words,)))
+    for name in ("metric", "mode"):
+        if values.get(name) and values["objective"]:
+            raise UserError(
+                f"--{name} {values[name]} and --objective {values['objective'][0]} both say what "
+                f"to judge by; leave --{name} out, and write --objective NAME or NAME:min|max"
+            )
     # From Python `1` and a path are as good as the command line's `1.0` and text.
     values |= {name: str(values[name]) for name in ("pack", "storage") if name in values}
     numbers = ("cpus", "gpus", "reduction_factor")
@@ -106,5 +111,19 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
     if values.get("num_samples") is None and values.get("searcher") != "grid":
         values["num_samples"] = _DEFAULT_SAMPLES if values["spaces"] or values["search"] else 1
     request = SearchRequest(settings=settings, data=data, **values).checked()
+    if not values.get("mode") and not request.learner.metrics and not options.quiet:
+        word = "small" if request.mode == "min" else "large"
+        print(f"{request.metric} is taken to be good where it is {word}; --mode says otherwise")
     options.folder(request)
     return request, options
+
+
+def _named(code: Any) -> str:
+    """The name of what was given: itself, or that of an object of Python's."""
+    if isinstance(code, (str, os.PathLike)):
+        return str(code)
+    if isinstance(code, Mapping):
+        from raysweep.search_spaces import describe_domains
+
+        return name_object(code, describe_domains(code))
+    return name_object(code)

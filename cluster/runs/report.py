@@ -12,6 +12,7 @@ from raysweep.cluster.runs.ledger import TRIALS_TABLE
 from raysweep.cluster.runs.saved_run import CONFIRM
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
+from raysweep.core.targets import is_target
 
 if TYPE_CHECKING:
     from raysweep.analysis.report.build import Subject
@@ -57,7 +58,6 @@ def run_subject(run: SavedRun) -> Subject:
     from raysweep.analysis.reference import references_for
     from raysweep.analysis.report.build import Subject
     from raysweep.analysis.report.trials import RunFacts
-    from raysweep.search_spaces import get_space
 
     request = run.request
     trials = run_trials(run)
@@ -68,16 +68,25 @@ def run_subject(run: SavedRun) -> Subject:
     facts = RunFacts(
         name=run.storage.name,
         questions=(
-            *(get_space(space).question for space in request.spaces),
+            *(_question(space) for space in request.spaces),
             *(f"Which value is best: {text}?" for text in request.search),
         ),
         experiment=read_experiment(run.storage),
         confirmed=confirmed,
         complete=is_complete(run),
     )
-    config = request.config({}).to_dict()
-    references = references_for(request.task, str(request.data.get("dataset", "")), config)
+    dataset = str(request.data.get("dataset", ""))
+    references = references_for(request.task, dataset, request.settings)
     return Subject(facts, trials, references)
+
+
+def _question(space: str) -> str:
+    """What a space is to find out; of the user's own only its name is certain to be known."""
+    from raysweep.search_spaces import get_space
+
+    if not is_target(space):
+        return get_space(space).question
+    return f"Which values of {space.rpartition(':')[2]} are best?"
 
 
 def run_trials(run: SavedRun) -> Trials:
@@ -97,7 +106,7 @@ def run_trials(run: SavedRun) -> Trials:
         table,
         request.metric,
         request.mode,
-        request.learner.config_class,
+        run.config_class,
         request.objectives,
         request.constraints,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from raysweep.core.config import option
 from raysweep.core.errors import UserError
 from raysweep.core.objectives import Constraint, Objective, parse_constraint, parse_objective
+from raysweep.core.targets import is_target
 from raysweep.trainables import get_learner
 
 if TYPE_CHECKING:
@@ -52,6 +55,12 @@ class SearchRequest:
         low=1,
     )
     metric: str = option("", "Validation metric to choose by; the trainable's own by default.")
+    mode: str = option(
+        "",
+        "min or max: which values of the metric are good. A model of yours as a function needs it "
+        "where the metric's name does not say; others know.",
+        choices=("", "min", "max"),
+    )
     seed: int = option(0, "Seeds searcher and training.", low=0)
     cpus: float = option(1, "CPU cores of one trial.", low=0.01)
     gpus: float = option(0, "GPUs of one trial; 0.5 for half a one.", low=0)
@@ -77,6 +86,10 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         check_limits(self)
+        if self.metric and not self.mode:
+            with contextlib.suppress(UserError):  # of a name that `checked` refuses
+                mode = self.learner.metrics.get(self.metric, "")
+                object.__setattr__(self, "mode", mode)
 
     @property
     def learner(self) -> type[Learner[Any]]:
@@ -89,9 +102,11 @@ class SearchRequest:
         return bool(self.spaces or self.search)
 
     @property
-    def mode(self) -> str:
-        """Whether the metric is to be small ("min") or large ("max")."""
-        return self.learner.metrics[self.metric]
+    def has_default(self) -> bool:
+        """Whether trial 0 has the default configuration; a function that is searched has none."""
+        from raysweep.trainables.tune_task import TuneTask
+
+        return not (self.searches and issubclass(self.learner, TuneTask))
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -113,6 +128,7 @@ class SearchRequest:
         from raysweep.cluster.runs.objectives.goals import check_goals
         from raysweep.search_spaces import sample
         from raysweep.trainables.learner import check_metric
+        from raysweep.trainables.tune_task import TuneTask
 
         learner = self.learner
         if self.num_samples is None and self.searches and self.searcher != "grid":
@@ -122,24 +138,41 @@ class SearchRequest:
                 "--warm-start is for searches that can learn, and a grid is fixed; use --searcher "
                 "tpe, or leave --warm-start out"
             )
-        metric, goals = check_goals(learner, self.metric, self.objective, self.constraint)
-        metric = check_metric(learner, metric or next(iter(learner.metrics)))
-        if len(goals["objective"]) > 1 and self.scheduler not in _FOR_SEVERAL and self.searches:
+        metric, mode, objective, constraint = check_goals(
+            learner, (self.metric, self.mode), self.objective, self.constraint
+        )
+        if objective and self.scheduler not in _FOR_SEVERAL and self.searches:
             raise UserError(
                 f"--scheduler {self.scheduler} judges by one number, and there are "
-                f"{len(goals['objective'])} objectives; use --scheduler asha or none"
+                f"{len(objective)} objectives; use --scheduler asha or none"
             )
-        base = learner.config_class.create({"seed": self.seed, **self.settings})
+        if issubclass(learner, TuneTask):
+            metric, mode = _reported_metric(learner, metric, mode)
+        else:
+            metric = check_metric(learner, metric or next(iter(learner.metrics)))
+            mode = learner.metrics[metric]
+            if self.mode not in ("", mode):
+                raise UserError(
+                    f"--mode {self.mode}: {learner.name}'s {metric} is good at its {mode}"
+                )
+        base = learner.config_class.read({"seed": self.seed, **self.settings})
         data = learner.data_class.create(self.data)
-        grace = self.grace_period or max(1, base.epochs // 4)
+        if base.epochs is None and self.searches and self.scheduler == "hyperband":
+            raise UserError(
+                "--scheduler hyperband plans with the number of reports that a trial makes; give "
+                "it by --epochs, or use --scheduler asha"
+            )
+        grace = self.grace_period or max(1, (base.epochs or 1) // 4)
         request = dataclasses.replace(
             self,
             metric=metric,
+            mode=mode,
             settings=base.to_dict(),
             data=data.to_dict(),
             grace_period=grace,
             spaces=tuple(self.spaces),
-            **goals,
+            objective=objective,
+            constraint=constraint,
         )
         learner.check(base, data)
         if self.searches:
@@ -151,7 +184,7 @@ class SearchRequest:
                     f"--set {clash[0]}={self.settings[clash[0]]} fixes a field that the space "
                     "searches; leave one of them out"
                 )
-            if self.scheduler == "pbt" and not changeable(fields):
+            if self.scheduler == "pbt" and self.has_default and not changeable(fields):
                 raise UserError(
                     "--scheduler pbt changes learning_rate and L2 fields in mid-run, and the space "
                     "has none; search `optimizer` or `l2`, or use --scheduler asha"
@@ -162,10 +195,21 @@ class SearchRequest:
 
     def suggest(self) -> Suggest:
         """The define-by-run function of all spaces together."""
-        from raysweep.search_spaces import bind_ranges, combine, get_space, parse_range
+        from raysweep.search_spaces import (
+            bind_ranges,
+            bind_user_space,
+            combine,
+            get_space,
+            parse_range,
+        )
 
         config = self.config({})
-        functions: list[Suggest] = [get_space(s).bind(self.task, config) for s in self.spaces]
+        functions: list[Suggest] = [
+            bind_user_space(s, self.task, config)
+            if is_target(s)
+            else get_space(s).bind(self.task, config)
+            for s in self.spaces
+        ]
         if self.search:
             ranges = [parse_range(text, type(config)) for text in self.search]
             functions.append(bind_ranges(ranges, config))
@@ -183,12 +227,10 @@ class SearchRequest:
         """What makes two requests the same search; a larger num_samples extends it."""
         plain = json.loads(json.dumps(dataclasses.asdict(self), default=list))
         del plain["num_samples"]
-        for name in (
-            "warm_start",
-            "search",
-            "objective",
-            "constraint",
-        ):  # as runs from before these were there have it
+        if self.metric in self.learner.metrics:  # which tells the mode
+            del plain["mode"]
+        # As runs from before these were there have it.
+        for name in ("warm_start", "search", "objective", "constraint"):
             if not plain[name]:
                 del plain[name]
         return dict(plain)
@@ -196,9 +238,32 @@ class SearchRequest:
     def default_name(self) -> str:
         """A name that equal requests share, and others do not."""
         text = json.dumps(self.identity(), sort_keys=True)
-        what = "+".join([*self.spaces, *(["search"] if self.search else [])]) or "train"
-        task = self.task.rpartition(":")[2]
+        spaces = [s.rpartition(":")[2] if is_target(s) else s for s in self.spaces]
+        words = [s if s.isidentifier() else "space" for s in spaces]
+        what = "+".join([*words, *(["search"] if self.search else [])]) or "train"
+        task = re.sub(r"\W", "", self.task.rpartition(":")[2]) or "task"
         return f"{task}-{what}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def _reported_metric(learner: type[Learner[Any]], metric: str, mode: str) -> tuple[str, str]:
+    """The metric that the user's own code reports, and its mode, guessed if its name tells it."""
+    from raysweep.trainables.tune_task import guess_mode
+
+    if not metric:
+        raise UserError(
+            f"name the metric that {learner.name} reports, e.g. --metric val_accuracy --mode max"
+        )
+    if metric.startswith("test"):
+        raise UserError(
+            f"--metric {metric}: a search must not see the test set; have {learner.name} report a "
+            "metric of a validation set, and choose by that"
+        )
+    mode = mode or guess_mode(metric)
+    if not mode:
+        raise UserError(
+            f"--metric {metric}: say whether it is to be small or large, --mode min|max"
+        )
+    return metric, mode
 
 
 def changeable(fields: Iterable[str]) -> list[str]:
@@ -218,4 +283,4 @@ def check_limits(options: Any) -> None:
         if low is not None and value is not None and not value >= low:
             raise UserError(f"{flag} {value} is too small; at least {low}")
         if choices and value not in choices:
-            raise UserError(f"{flag} {value}: use one of {', '.join(choices)}")
+            raise UserError(f"{flag} {value}: use one of {', '.join(filter(None, choices))}")

@@ -11,11 +11,14 @@ from typing import Any
 from raysweep.cluster.runs.experiment import EXPERIMENT, read_experiment
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.request import SearchRequest
+from raysweep.core.config import Config
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.storage import Storage
+from raysweep.core.targets import is_target
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.trial_files import BEST, load_best
+from raysweep.trainables.tune_task import TuneTask
 
 __all__ = ["CONFIRM", "SavedRun", "open_run", "read_ledger"]
 
@@ -41,6 +44,16 @@ class SavedRun:
     loaded: Dataset | None = None
 
     @cached_property
+    def config_class(self) -> type[Config] | None:
+        """The configuration's class; None where the user's code is not at hand."""
+        try:
+            return self.request.learner.config_class
+        except UserError:
+            if is_target(self.request.task):
+                return None
+            raise
+
+    @cached_property
     def dataset(self) -> Dataset:
         """The run's data; raises UserError if they are not what they were."""
         if self.loaded is not None:
@@ -55,7 +68,12 @@ class SavedRun:
         return dataset
 
     def best_model(self) -> Learner[Any]:
-        """The best trial's model at its best epoch."""
+        """The best trial's model at its best epoch; raises UserError where there is none."""
+        if issubclass(self.request.learner, TuneTask):
+            raise UserError(
+                f"{self.request.task} is a function or class of Ray Tune's: what it saved at its "
+                f"best is in {self.storage.uri}/best/checkpoint, for your code to load"
+            )
         try:
             return load_best(self.request.learner, self.dataset.arrays, self.storage / "best", BEST)
         except FileNotFoundError:
@@ -84,6 +102,7 @@ def open_run(run: str | None, root: str) -> SavedRun:
         name: tuple(values.get(name, ()))
         for name in ("spaces", "points", "warm_start", "search", "objective", "constraint")
     }
+    values["mode"] = values.get("mode") or experiment.get("mode", "")
     request = SearchRequest(**values, num_samples=experiment["num_samples"])
     return SavedRun(storage, request, read_ledger(storage, request), experiment["data_fingerprint"])
 

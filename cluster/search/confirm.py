@@ -23,6 +23,7 @@ from raysweep.cluster.runs.saved_run import CONFIRM, SavedRun
 from raysweep.cluster.search.run import SearchResult, run_search
 from raysweep.core.errors import UserError
 from raysweep.trainables.trial_files import BEST, LAST, load_best, trial_folder
+from raysweep.trainables.tune_task import TuneTask
 
 __all__ = [
     "Confirmation",
@@ -101,11 +102,12 @@ def confirm_run(
             "num_seeds": num_seeds,
             "refit": refit,
         }
-        log["test_set_openings"].append(opening)
+        if not issubclass(request.learner, TuneTask):
+            log["test_set_openings"].append(opening)
         run.storage.write(CONFIRM, json.dumps(log, indent=1))
     return Confirmation(
         rows=log["results"][key],
-        metric=_test_name(run.request.metric),
+        metric=_shown_metric(run.request.metric, log["results"][key][0]),
         num_openings=len(log["test_set_openings"]),
         path=f"{run.storage.uri}/{CONFIRM}",
     )
@@ -123,6 +125,7 @@ def seeds_request(
         points=tuple(points[1:]),
         data=request.data,
         metric=request.metric,
+        mode=request.mode,
         scheduler="none",
         searcher="random",
         num_samples=len(points),
@@ -132,10 +135,12 @@ def seeds_request(
 
 
 def _candidates(run: SavedRun, top: int) -> list[TrialRecord]:
-    """The default first, then the best ones that are not the default."""
+    """The default first, where there is one, then the best ones that are not the default."""
     ranked = run.ledger.ranked()
     if not ranked:
         raise UserError(f"{run.storage.uri} has no trial with a result yet")
+    if not run.request.has_default:
+        return ranked[:top]
     default = run.ledger.trials[0]
     return [default, *[t for t in ranked[:top] if t is not default]]
 
@@ -156,7 +161,8 @@ def _rows(
     rows = []
     for number, candidate in enumerate(candidates):
         trials = result.ledger.trials[number * num_seeds : (number + 1) * num_seeds]
-        label = "default" if candidate.index == 0 else f"trial {candidate.index}"
+        first = candidate.index == 0 and run.request.has_default
+        label = "default" if first else f"trial {candidate.index}"
         row = {"label": label, "trial": candidate.index, "config": candidate.config}
         rows.append({**row, **measure_seeds(run.request, result, run.dataset.test, trials, refit)})
     return rows
@@ -199,6 +205,9 @@ def _measure(
     """Test metrics, and the validation metrics where they say anything."""
     if trial.best(request.metric, request.mode) is None:
         raise UserError(f"a retraining failed: {trial.error}; nothing was measured")
+    if issubclass(request.learner, TuneTask):  # what it measured is all that there is
+        best = trial.best(request.metric, request.mode) or {}
+        return {k: v for k, v in best.items() if k not in ("epoch", "time_epoch_s")}
     folder = result.storage / trial_folder(trial.index)
     arrays = result.dataset.arrays
     learner = load_best(request.learner, arrays, folder, LAST if refit else BEST)
@@ -207,8 +216,10 @@ def _measure(
     return {**validation, **learner.test(test)}
 
 
-def _test_name(metric: str) -> str:
-    return metric.replace("val_", "test_", 1)
+def _shown_metric(metric: str, row: Mapping[str, Any]) -> str:
+    """The test metric that corresponds to a validation metric; itself where there is none."""
+    test = metric.replace("val_", "test_", 1)
+    return test if test in row else metric
 
 
 def _read_log(run: SavedRun) -> dict[str, Any]:

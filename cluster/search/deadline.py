@@ -1,4 +1,4 @@
-"""When a search ends before its trials do: its time is over, a signal came, the storage failed."""
+"""When a search ends before its trials do: time is over, a goal reached, the storage failed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ class Deadline:
         expired: whether the run is being stopped.
         signalled: whether a signal asked for the end.
         problem: why results can no longer be kept; empty while they can.
+        refusal: why no trial of this request can come to a result; empty where they can.
+        reached_goal: what the search was to reach, and has; empty before.
     """
 
     def __init__(self, seconds: float | None = None) -> None:
         self._end = None if seconds is None else time.monotonic() + seconds
         self.expired = self.signalled = False
-        self.problem = ""
+        self.problem = self.refusal = self.reached_goal = ""
 
     def reached(self) -> bool:
         """Looks at the clock: whether it is time to stop."""
@@ -48,6 +50,14 @@ class Deadline:
     def fail(self, problem: str) -> None:
         """Ends the search at the next opportunity, because results can no longer be kept."""
         self.expired, self.problem = True, self.problem or problem
+
+    def refuse(self, refusal: str) -> None:
+        """Ends the search at the next opportunity, because of something that the user can fix."""
+        self.expired, self.refusal = True, self.refusal or refusal
+
+    def succeed(self, goal: str) -> None:
+        """Ends the search at the next opportunity, because it has what it was started for."""
+        self.expired, self.reached_goal = True, self.reached_goal or goal
 
 
 @contextmanager

@@ -27,6 +27,7 @@ class LedgerSearcher(Searcher):
         num_samples: trials in the whole run; None for as many as the proposer has.
         refuses: whether configuration fields break a constraint; such a proposal is passed over,
             and another one asked for. Its text names the constraint.
+        default_first: whether the first trial has the default configuration.
 
     Attributes:
         limit: trials (or packs of them) that may be pending or running at a time.
@@ -46,9 +47,12 @@ class LedgerSearcher(Searcher):
         proposer: Proposer,
         complete: Callable[[dict[str, Any]], dict[str, Any]],
         num_samples: int | None,
+        *,
         refuses: Callable[[dict[str, Any]], bool] | None = None,
+        default_first: bool = True,
     ) -> None:
         super().__init__(metric=ledger.metric, mode=ledger.mode)
+        self._default_first = default_first
         self.ledger, self._proposer, self._complete = ledger, proposer, complete
         self._num_samples = self._total(num_samples)
         self._ready = ledger.unfinished()
@@ -58,7 +62,8 @@ class LedgerSearcher(Searcher):
         points = self._proposer.points()
         if points is None:
             return num_samples
-        keys = {config_key(self._complete(fields)) for fields in [{}, *points]}
+        first: list[dict[str, Any]] = [{}] if self._default_first else []
+        keys = {config_key(self._complete(fields)) for fields in [*first, *points]}
         return len(keys) if num_samples is None else min(num_samples, len(keys))
 
     def remaining(self) -> int:
@@ -97,7 +102,7 @@ class LedgerSearcher(Searcher):
         ledger = self.ledger
         if self._num_samples is not None and len(ledger) >= self._num_samples:
             return None
-        if not len(ledger):
+        if not len(ledger) and self._default_first:
             return ledger.add({}, self._complete({}))
         self._proposer.tell(ledger)
         attempt = num_refused = 0

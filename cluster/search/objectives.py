@@ -11,6 +11,7 @@ from raysweep.cluster.search.proposers import ATTEMPTS, TPEProposer
 from raysweep.core.errors import UserError
 from raysweep.search_spaces import sample
 from raysweep.trainables.learner import num_parameters
+from raysweep.trainables.tune_task import TuneTask
 
 if TYPE_CHECKING:
     import optuna
@@ -79,7 +80,9 @@ class Refusals:
     """
 
     def __init__(self, request: SearchRequest, arrays: Mapping[str, Any]) -> None:
-        self._limits = [c for c in request.constraints if c.name == "num_parameters"]
+        own_code = issubclass(request.learner, TuneTask)  # which builds no model before it runs
+        limits = [c for c in request.constraints if c.name == "num_parameters"]
+        self._limits = [] if own_code else limits
         self._request, self._arrays = request, arrays
         self._sizes: dict[str, int] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.errors import UserError
+from raysweep.core.objectives import judged_by
 from raysweep.search_spaces import sample
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import num_parameters
@@ -24,7 +25,7 @@ _SHARED = ("memory_mb", "time_epoch_s")
 
 def _shared(request: SearchRequest) -> list[str]:
     """What the search judges by and a pack could not measure."""
-    named = [each.name for each in (*request.objectives, *request.constraints)]
+    named = judged_by(request.objectives, request.constraints)
     return [name for name in _SHARED if name in named]
 
 

@@ -89,7 +89,9 @@ class TPEProposer(Proposer):
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._suggest, self._seed = suggest, seed
-        self._study = optuna.create_study(directions=[f"{mode}imize" for mode in modes])
+        kinds = optuna.study.StudyDirection
+        directions = [kinds.MAXIMIZE if mode == "max" else kinds.MINIMIZE for mode in modes]
+        self._study = optuna.create_study(directions=directions)
         self._numbers: dict[int, int] = {}
         self._told: set[int] = set()
         self._pending: optuna.Trial | None = None

@@ -29,11 +29,13 @@ from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.schedulers import build_scheduler
 from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback
 from raysweep.cluster.search.warm_start import WarmStart
+from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import num_parameters
 from raysweep.trainables.pack import pack_key
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
+from raysweep.trainables.tune_task import TuneTask
 
 __all__ = ["TuneTrials", "concurrency"]
 
@@ -64,7 +66,12 @@ class TuneTrials:
         refuses = Refusals(request, dataset.arrays)
         proposer = _proposer(request, earlier, dataset, refuses)
         self._searcher = LedgerSearcher(
-            ledger, proposer, request.complete, request.num_samples, refuses
+            ledger,
+            proposer,
+            request.complete,
+            request.num_samples,
+            refuses=refuses,
+            default_first=request.has_default,
         )
 
     def remaining(self) -> int:
@@ -100,9 +107,7 @@ class TuneTrials:
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
             )
-            trainable = tune.with_resources(
-                self._trainable(ray_states), {"cpu": request.cpus, "gpu": request.gpus}
-            )
+            trainable = tune.with_resources(self._trainable(ray_states), self._resources())
             tuner = tune.Tuner(trainable, tune_config=self._tune_config(), run_config=run_config)
             try:
                 tuner.fit()
@@ -113,6 +118,19 @@ class TuneTrials:
 
     def _trainable(self, ray_states: bool) -> Any:
         request = self._request
+        if issubclass(request.learner, TuneTask):
+            from raysweep.trainables.tune_trainable import UserTrainable
+
+            return tune.with_parameters(
+                UserTrainable,
+                code=request.learner.trainable,
+                run_uri=self._storage.uri,
+                metric=request.metric,
+                mode=request.mode,
+                ray_states=ray_states,
+                objectives=request.objectives,
+                constraints=request.constraints,
+            )
         return tune.with_parameters(
             PackTrainable if self._searcher.pack_size > 1 else LearnerTrainable,
             learner_class=request.learner,
@@ -126,6 +144,16 @@ class TuneTrials:
             objectives=request.objectives,
             constraints=request.constraints,
         )
+
+    def _resources(self) -> Any:
+        """What a trial needs: as the user's code says, or else as the request does."""
+        code = getattr(self._request.learner, "trainable", None)
+        own = getattr(code, "_resources", None)
+        if own is None and isinstance(code, type):
+            own = getattr(code, "default_resource_request", lambda config: None)
+        if callable(own) and not isinstance(own, tune.PlacementGroupFactory):
+            own = own(nest(self._request.complete({})))
+        return own or {"cpu": self._request.cpus, "gpu": self._request.gpus}
 
     def _tune_config(self) -> tune.TuneConfig:
         request = self._request
@@ -168,7 +196,7 @@ def _proposer(
         proposer = proposer.without(refuses)
     if earlier:
         return WarmStart(proposer, suggest, earlier, request.mode, objectives, request.constraints)
-    if request.searcher == "tpe" or request.scheduler != "none":
+    if request.searcher == "tpe" or request.scheduler != "none" or not request.has_default:
         return proposer  # It learns as it goes, or trials are compared in the order of proposals.
 
     def cost(fields: dict[str, Any]) -> float:

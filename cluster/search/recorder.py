@@ -75,6 +75,8 @@ class RunRecorder:
         """
         if "storage_failure" in report:
             self._deadline.fail(report["storage_failure"])
+        elif "refusal" in report:
+            self._deadline.refuse(report["refusal"])
         elif trial.status == RUNNING:
             self._keep(self._result, trial, report, config)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from raysweep.core.locks import exclusive
 from raysweep.core.storage import Storage
 from raysweep.core.targets import is_target, user_modules
 from raysweep.trainables.dataset import Dataset
-from raysweep.trainables.trial_files import BEST, trial_folder
+from raysweep.trainables.trial_files import BEST, STATE, trial_folder
 
 __all__ = ["SearchResult", "run_search", "start"]
 
@@ -165,7 +166,8 @@ def _ship(ray: Any, request: SearchRequest) -> None:
     """Has Ray send the user's modules along, so that workers need no file of theirs."""
     if is_target(request.task):
         for module in user_modules(request.task):
-            ray.cloudpickle.register_pickle_by_value(module)
+            if module.__name__ != "__main__":  # which is sent by value anyway
+                ray.cloudpickle.register_pickle_by_value(module)
 
 
 def _finish(
@@ -182,6 +184,8 @@ def _finish(
             f"the run {storage.uri} cannot be written any more: {deadline.problem}. What was "
             "finished is kept; free some space or fix the storage, and run the same command"
         )
+    if deadline.refusal and not ledger.ranked():
+        raise UserError(deadline.refusal)
     _publish(storage, ledger)
     complete = not ledger.unfinished() and not (deadline.expired and remaining)
     result = SearchResult(storage, ledger, dataset, complete, deadline.signalled)
@@ -197,6 +201,14 @@ def _publish(storage: Storage, ledger: Ledger) -> None:
     ledger.table().to_parquet(blob, index=False)
     storage.write(TRIALS_TABLE, blob.getvalue())
     for trial in ledger.ranked()[:1]:
+        folder = storage / trial_folder(trial.index)
         with contextlib.suppress(FileNotFoundError):
-            best = (storage / trial_folder(trial.index)).read(BEST)
-            (storage / "best").write(BEST, best)
+            (storage / "best").write(BEST, folder.read(BEST))
+        with contextlib.suppress(FileNotFoundError):
+            state = json.loads(folder.read(STATE))
+            (storage / "best").remove_all()
+            (storage / "best").write(STATE, json.dumps(state["best"]))
+            if checkpoint := state["best"].get("checkpoint"):
+                for name, _ in list((folder / checkpoint).files()):
+                    blob = (folder / checkpoint).read(name)
+                    (storage / "best").write(f"checkpoint/{name}", blob)

@@ -40,6 +40,9 @@ from raysweep.trainables.trial_files import INDEX, member_configs, member_report
 
 __all__ = ["OrderedASHA", "build_scheduler"]
 
+# Of a function that does not say how often it reports.
+_MANY_EPOCHS = 1_000_000
+
 
 class OrderedASHA(FIFOScheduler):
     """`SuccessiveHalving` under Ray Tune, started from what the ledger knows.
@@ -166,8 +169,8 @@ def build_scheduler(
     reduction_factor: float,
     seed: int,
 ) -> TrialScheduler:
-    """The scheduler of that name, one of `cluster.request.SCHEDULERS`, over epochs."""
-    max_t = config.epochs
+    """The scheduler of that name, one of `cluster.runs.request.SCHEDULERS`, over epochs."""
+    max_t = config.epochs or _MANY_EPOCHS
     if name == "none":
         return FIFOScheduler()
     if name == "asha":

@@ -79,6 +79,9 @@ class TuneCallback(Callback):
         if "storage_failure" in result:
             self._deadline.fail(result["storage_failure"])
             return
+        if "refusal" in result:
+            self._deadline.refuse(result["refusal"])
+            return
         configs = {int(config[INDEX]): config for config in member_configs(trial.config)}
         for index, report in member_reports(trial.config, result):
             record = self._searcher.ledger.trials[index]

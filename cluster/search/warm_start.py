@@ -18,7 +18,7 @@ from raysweep.cluster.runs.saved_run import SavedRun, open_run
 from raysweep.cluster.search.proposers import Point, Proposer, TPEProposer
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError
-from raysweep.core.objectives import Constraint
+from raysweep.core.objectives import Constraint, judged_by
 from raysweep.core.storage import Storage
 from raysweep.search_spaces import Suggest, sample
 
@@ -181,8 +181,8 @@ def _notes(request: SearchRequest, run: SavedRun, name: str, fingerprint: str) -
 
 def _judged_by(request: SearchRequest) -> list[str]:
     """What besides the metric a search judges by: objectives, then constraints."""
-    named = [each.name for each in (*request.objectives, *request.constraints)]
-    return [name for name in dict.fromkeys(named) if name != request.metric]
+    named = judged_by(request.objectives, request.constraints)
+    return [name for name in named if name != request.metric]
 
 
 def _missing(request: SearchRequest, run: SavedRun) -> str:

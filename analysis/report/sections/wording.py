@@ -38,7 +38,7 @@ def too_few_trials(trials: Trials) -> str:
 def field_sentence(effect: Effect, trials: Trials) -> str:
     """The effect's sentence, with what the field means."""
     sentence = effect_sentence(effect, trials.metric)
-    for f in dataclasses.fields(trials.config_class):
+    for f in dataclasses.fields(trials.config_class) if trials.config_class else ():
         meaning = str(f.metadata.get("help", "")).removeprefix("… ").partition(";")[0]
         if f.name == re.sub(r" \d+$", "", effect.field) and meaning:
             sentence = sentence.replace(effect.field, f"{effect.field} ({meaning})", 1)

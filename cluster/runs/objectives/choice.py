@@ -11,6 +11,7 @@ from raysweep.analysis.pareto.front import non_domination_ranks
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.objectives import Constraint, parse_constraint
 from raysweep.trainables.learner import num_parameters
+from raysweep.trainables.tune_task import TuneTask
 
 if TYPE_CHECKING:
     from raysweep.cluster.runs.ledger import Ledger, TrialRecord
@@ -50,7 +51,7 @@ def best_where(run: SavedRun, where: Sequence[str]) -> TrialRecord:
         raise UserError(f"{run.storage.uri} has no trial with a result yet")
     rows = {t.index: _row(run, t, limits) for t in ranked}
     for limit in limits:
-        known = sorted({name for row in rows.values() for name in row} | {"num_parameters"})
+        known = sorted({name for row in rows.values() for name in row})
         if limit.name not in known:
             raise UserError(
                 f'--where "{limit}": no trial has a {limit.name}{nearest(limit.name, known)}'
@@ -68,9 +69,9 @@ def best_where(run: SavedRun, where: Sequence[str]) -> TrialRecord:
 def _row(run: SavedRun, trial: TrialRecord, limits: Sequence[Constraint]) -> dict[str, Any]:
     """A trial's best result, with what limits name and can be computed."""
     row = trial.best(run.request.metric, run.request.mode) or {}
+    learner = run.request.learner
     wanted = any(limit.name == "num_parameters" for limit in limits)
-    if wanted and "num_parameters" not in row:
-        learner = run.request.learner
+    if wanted and "num_parameters" not in row and not issubclass(learner, TuneTask):
         config = learner.config_class.create(trial.config)
         row = {**row, "num_parameters": num_parameters(learner, config, run.dataset.arrays)}
     return {name: value for name, value in row.items() if isinstance(value, (int, float))}

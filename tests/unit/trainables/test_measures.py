@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from raysweep.core.objectives import Constraint, Objective
+from raysweep.core.objectives import MEASURES, Constraint, Objective
 from raysweep.core.storage import Storage
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner, num_parameters
-from raysweep.trainables.measures import MEASURES, Meter
+from raysweep.trainables.measures import Meter
 from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
 from raysweep.trainables.ray_trainable import LearnerTrainable
 from raysweep.trainables.trial_files import INDEX

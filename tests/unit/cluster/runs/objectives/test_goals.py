@@ -68,7 +68,7 @@ def test_what_cannot_be_judged_by_is_refused(fields: dict[str, Any], message: st
 
 def test_a_measured_objective_is_small_when_it_is_good_unless_told_otherwise() -> None:
     def modes(*objective: str) -> tuple[str, ...]:
-        return check_goals(MatrixFactorization, "", objective, ())[1]["objective"]
+        return check_goals(MatrixFactorization, ("", ""), objective, ())[2]
 
     assert modes("val_rmse", "latency_ms") == ("val_rmse:min", "latency_ms:min")
     assert modes("val_rmse", "latency_ms:max") == ("val_rmse:min", "latency_ms:max")
