@@ -31,6 +31,8 @@ def tune(
     scheduler: str = "asha",
     metric: str = "",
     mode: str = "",
+    objective: str | Sequence[str] = (),
+    constraint: str | Sequence[str] = (),
     grace_period: int = 0,
     reduction_factor: float = 3,
     warm_start: str | Sequence[str] = (),
@@ -71,6 +73,9 @@ def tune(
         scheduler: "asha", "hyperband", "median", "pbt" or "none".
         metric: validation metric to choose by; the trainable's own by default.
         mode: "min" or "max", for a metric that a function of yours reports.
+        objective: what to judge by in place of the metric: "NAME", "NAME:min" or "NAME:max", or
+            several, of which `Run.pareto` has the front.
+        constraint: what every trial has to keep to, e.g. "num_parameters<=2e6", or several.
         grace_period: epochs before the first comparison; a quarter of all by default.
         reduction_factor: one trial in so many goes on at a rung.
         warm_start: earlier runs, by name or folder, whose results the search starts from.
@@ -315,6 +320,17 @@ class Run:
         if self._trials.best is None:
             raise UserError(f"{self.folder} has no trial with a result yet")
         return dict(self._trials.configs[self._trials.best])
+
+    @property
+    def pareto(self) -> pd.DataFrame:
+        """The rows of `trials` that no other one beats in every objective.
+
+        In order of the first objective, the best first. With one metric alone, the best trial.
+        """
+        from raysweep.cluster.runs.objectives.choice import pareto_front
+
+        front = [trial.index for trial in pareto_front(self.saved.ledger)]
+        return self.trials.set_index("trial", drop=False).loc[front].reset_index(drop=True)
 
     def effects(self) -> pd.DataFrame:
         """What each searched field did, the most important one first.

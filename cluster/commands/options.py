@@ -82,8 +82,8 @@ _PAIRS: dict[str, Any] = {
     ],
 }
 _GROUPS = {
-    "Search": "search num_samples searcher scheduler grace_period reduction_factor "
-    "warm_start points_to_evaluate pack target patience time_budget",
+    "Search": "search objective constraint num_samples searcher scheduler grace_period "
+    "reduction_factor warm_start points_to_evaluate pack target patience time_budget",
     "Metric": "metric mode",
     "Data": "dataset data_dir split data",
     "Trials": "epochs settings seed cpus gpus workers max_concurrent",
@@ -94,6 +94,8 @@ _SHOWN: dict[str, dict[str, Any]] = {
     "warm_start": {"metavar": "RUN"},
     "mode": {"metavar": "min|max"},
     "search": {"metavar": "RANGE"},
+    "objective": {"metavar": "NAME[:min|max]"},
+    "constraint": {"metavar": "LIMIT"},
     "pack": {"metavar": "N|auto|off"},
     "storage": {"envvar": "RAYSWEEP_STORAGE"},
 }

@@ -46,6 +46,8 @@ def tune(
     Example: raysweep tune matrix_factorization l2 embedding_size --num-samples 60
 
     Example: raysweep tune sentiment --search learning_rate=1e-4..1e-2:log
+
+    Example: raysweep tune sentiment filter_widths --objective val_accuracy --objective latency_ms
     """
     if not space and not options["search"]:
         raise UserError(
@@ -185,6 +187,11 @@ def _run(given: dict[str, Any], as_json: bool) -> None:
     if result.interrupted:
         raise typer.Exit(130)
     if result.complete and not result.ledger.ranked():
+        if any(trial.history for trial in result.ledger):
+            raise UserError(
+                f"no trial keeps to {' and '.join(map(str, request.constraints))}; the table says "
+                "what each came to. Loosen the limit, or widen the search"
+            )
         raise UserError(
             f"no trial came to a result; {result.storage.uri}/trials/00000/error.txt says why in "
             "full"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysweep.cluster.printing.front import front_record, print_front, value_text
 from raysweep.cluster.runs.effects import effect_record, search_effects
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from raysweep.cluster.runs.request import SearchRequest
@@ -30,6 +31,7 @@ __all__ = [
     "print_confirmation",
     "print_search",
     "search_summary",
+    "trial_summary",
 ]
 
 _MOST_PANELS = 12
@@ -51,9 +53,10 @@ def search_summary(
         "complete": complete,
         "num_trials": len(ledger),
         "counts": counts,
-        "best": _trial(ledger, ranked[0]) if ranked else None,
-        "default": _trial(ledger, ledger.trials[0]) if len(ledger) else None,
+        "best": trial_summary(ledger, ranked[0]) if ranked else None,
+        "default": trial_summary(ledger, ledger.trials[0]) if len(ledger) else None,
         "failures": [{"trial": t.index, "error": t.error} for t in ledger if t.status == FAILED],
+        **front_record(ledger),
     }
 
 
@@ -63,7 +66,8 @@ def _searched(ledger: Ledger) -> set[str]:
     return {k for t in ledger for k, v in t.config.items() if v != first[k]}
 
 
-def _trial(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
+def trial_summary(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
+    """A trial as JSON-able values, with the result of its best epoch."""
     best = trial.best(ledger.metric, ledger.mode) or {}
     return {
         "trial": trial.index,
@@ -93,6 +97,7 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     for failure in summary["failures"][:5]:
         console.print(f"trial {failure['trial']} failed: {failure['error']}", markup=False)
     console.print(counts_line(summary["counts"]))
+    print_front(console, result.ledger, summary["searched"])
     _print_effects(console, effects, request.metric)
     run = result.storage.uri
     console.print(f"table        {run}/trials.parquet", markup=False)
@@ -147,6 +152,8 @@ def comparison(summary: dict[str, Any]) -> Any:
         table.add_column(title, justify="right")
     metric = summary["metric"]
     table.add_row(f"[bold]{metric}[/]", *(_metric(t, metric) for t in shown.values()))
+    for name in summary.get("judged_by", ()):
+        table.add_row(name, *(value_text(t["metrics"].get(name)) for t in shown.values()))
     table.add_row("at epoch", *(str(t["metrics"].get("epoch", "–")) for t in shown.values()))
     for name, value in best["config"].items():
         if value != default["config"][name] or name in summary["searched"]:
@@ -185,6 +192,8 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
         return []
     storage = result.storage / "pictures"
     names = ["search.png"]
+    # What breaks a constraint is drawn without a result, so that it is never shown as the best.
+    table.loc[[not result.ledger.feasible(t) for t in result.ledger], request.metric] = None
     with storage.as_folder() as folder:
         plot_search(table, varied, request.metric, request.mode, folder / "search.png")
         if effects:

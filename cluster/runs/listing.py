@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from raysweep.cluster.runs.experiment import EXPERIMENT, read_experiment
-from raysweep.cluster.runs.ledger import Ledger
+from raysweep.cluster.runs.objectives.choice import best_where
 from raysweep.cluster.runs.progress import Progress
 from raysweep.cluster.runs.report import is_complete
-from raysweep.cluster.runs.saved_run import SavedRun, open_run
+from raysweep.cluster.runs.saved_run import SavedRun, open_run, read_ledger
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.locks import is_taken
@@ -154,23 +154,25 @@ def _best_fields(run: SavedRun) -> dict[str, Any]:
     return ranked[0].config if ranked else {}
 
 
-def best_config(run: SavedRun) -> str:
+def best_config(run: SavedRun, where: Sequence[str] = ()) -> str:
     """The best trial's configuration as YAML, which `raysweep train --config` takes.
 
+    Args:
+        run: any run.
+        where: limits that the trial has to keep to; see `best_where`.
+
     Raises:
-        UserError: no trial has a result yet.
+        UserError: no trial has a result yet, or none keeps to the limits.
     """
-    ranked = run.ledger.ranked()
-    if not ranked:
-        raise UserError(f"{run.storage.uri} has no trial with a result yet")
-    best = ranked[0].best(run.request.metric, run.request.mode) or {}
+    trial = best_where(run, where)
+    best = trial.best(run.request.metric, run.request.mode) or {}
     value = best[run.request.metric]
     head = (
-        f"# The best trial ({ranked[0].index}) of {run.storage.uri}: "
+        f"# The best trial ({trial.index}) of {run.storage.uri}: "
         f"{run.request.metric} {value:.4f} after epoch {best['epoch']}.\n"
         "# raysweep train --config THIS_FILE\n"
     )
-    values = {"task": run.request.task, "settings": ranked[0].config, "data": run.request.data}
+    values = {"task": run.request.task, "settings": trial.config, "data": run.request.data}
     return head + yaml.safe_dump({k: _plain(v) for k, v in values.items()}, sort_keys=False)
 
 
@@ -233,7 +235,7 @@ def watch(run: SavedRun, period: float, *, quiet: bool = False) -> Iterator[Save
                 return
             time.sleep(period)
             request = run.request
-            ledger = Ledger(run.storage, request.metric, request.mode, read_only=True)
+            ledger = read_ledger(run.storage, request)
             run = SavedRun(run.storage, request, ledger, run.fingerprint)
     finally:
         progress.close()

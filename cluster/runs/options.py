@@ -92,10 +92,16 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
     points = values.pop("points_to_evaluate", None) or ()
     values["points_to_evaluate"] = tuple(dict(point) for point in points)
     values["task"] = _named(values["task"])
-    for name in ("spaces", "warm_start", "search"):
+    for name in ("spaces", "warm_start", "search", "objective", "constraint"):
         words = values.get(name) or ()
         several = isinstance(words, Sequence) and not isinstance(words, str)
         values[name] = tuple(map(_named, words if several else (words,)))
+    for name in ("metric", "mode"):
+        if values.get(name) and values["objective"]:
+            raise UserError(
+                f"--{name} {values[name]} and --objective {values['objective'][0]} both say what "
+                f"to judge by; leave --{name} out, and write --objective NAME or NAME:min|max"
+            )
     # From Python `1` and a path are as good as the command line's `1.0` and text.
     values |= {name: str(values[name]) for name in ("pack", "storage") if name in values}
     numbers = ("cpus", "gpus", "reduction_factor")

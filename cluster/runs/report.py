@@ -104,7 +104,14 @@ def run_trials(run: SavedRun) -> Trials:
     table = pd.read_parquet(io.BytesIO(blob))
     table.attrs["searcher"] = run.request.searcher if run.request.searches else ""
     request = run.request
-    return Trials(table, request.metric, request.mode, run.config_class)
+    return Trials(
+        table,
+        request.metric,
+        request.mode,
+        run.config_class,
+        request.objectives,
+        request.constraints,
+    )
 
 
 def is_complete(run: SavedRun) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from raysweep.core.config import option
 from raysweep.core.errors import UserError
 from raysweep.core.free_config import flatten
+from raysweep.core.objectives import Constraint, Objective, parse_constraint, parse_objective
 from raysweep.core.targets import is_target
 from raysweep.trainables import get_learner
 
@@ -25,6 +26,7 @@ __all__ = ["SCHEDULERS", "SEARCHERS", "SearchRequest", "changeable", "check_limi
 
 SEARCHERS = ("tpe", "random", "grid")
 SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
+_FOR_SEVERAL = ("asha", "none")  # schedulers that can judge by several objectives
 # Points of a space that are checked against the data; a choice among two shows among them.
 _CHECKED_POINTS = 20
 
@@ -77,6 +79,14 @@ class SearchRequest:
     points_to_evaluate: tuple[Mapping[str, Any], ...] = option(
         (), "A configuration of yours to try right after the default. Repeatable."
     )
+    objective: tuple[str, ...] = option(
+        (),
+        "What to judge by in place of --metric: NAME, NAME:min or NAME:max, a validation metric "
+        "first. Repeatable: several give a Pareto front.",
+    )
+    constraint: tuple[str, ...] = option(
+        (), 'What every trial has to keep to, e.g. "num_parameters<=2e6". Repeatable.'
+    )
     points: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -103,12 +113,24 @@ class SearchRequest:
 
         return not (self.searches and issubclass(self.learner, TuneTask))
 
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What trials are judged by, the metric first; of a request that was `checked`."""
+        named = tuple(Objective(*parse_objective(text)) for text in self.objective)
+        return named or (Objective(self.metric, self.mode),)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What every trial has to keep to."""
+        return tuple(parse_constraint(text) for text in self.constraint)
+
     def checked(self) -> SearchRequest:
         """The same with every default filled in; refuses what is wrong, before Ray starts.
 
         Raises:
             UserError: an unknown name, a value out of range, a test metric, clashing spaces.
         """
+        from raysweep.cluster.runs.objectives.goals import check_goals
         from raysweep.search_spaces import sample
         from raysweep.trainables.learner import check_metric
         from raysweep.trainables.user.tune_task import TuneTask
@@ -121,10 +143,18 @@ class SearchRequest:
                 "--warm-start is for searches that can learn, and a grid is fixed; use --searcher "
                 "tpe, or leave --warm-start out"
             )
+        metric, mode, objective, constraint = check_goals(
+            learner, (self.metric, self.mode), self.objective, self.constraint
+        )
+        if objective and self.scheduler not in _FOR_SEVERAL and self.searches:
+            raise UserError(
+                f"--scheduler {self.scheduler} judges by one number, and there are "
+                f"{len(objective)} objectives; use --scheduler asha or none"
+            )
         if issubclass(learner, TuneTask):
-            metric, mode = _reported_metric(learner, self.metric, self.mode)
+            metric, mode = _reported_metric(learner, metric, mode)
         else:
-            metric = check_metric(learner, self.metric or next(iter(learner.metrics)))
+            metric = check_metric(learner, metric or next(iter(learner.metrics)))
             mode = learner.metrics[metric]
             if self.mode not in ("", mode):
                 raise UserError(
@@ -147,6 +177,8 @@ class SearchRequest:
             points_to_evaluate=tuple(_checked_point(learner, p) for p in self.points_to_evaluate),
             grace_period=grace,
             spaces=tuple(self.spaces),
+            objective=objective,
+            constraint=constraint,
         )
         learner.check(base, data)
         if self.searches:
@@ -205,11 +237,8 @@ class SearchRequest:
         del plain["num_samples"]
         if self.metric in self.learner.metrics:  # which tells the mode
             del plain["mode"]
-        for name in (
-            "warm_start",
-            "search",
-            "points_to_evaluate",
-        ):  # as runs from before these were there have it
+        # As runs from before these were there have it.
+        for name in ("warm_start", "search", "points_to_evaluate", "objective", "constraint"):
             if not plain[name]:
                 del plain[name]
         return dict(plain)

@@ -17,6 +17,7 @@ from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
+from raysweep.cluster.search.objectives import ParetoProposer, Refusals
 from raysweep.cluster.search.packing import pack_size
 from raysweep.cluster.search.proposers import (
     ListProposer,
@@ -62,12 +63,14 @@ class TuneTrials:
     ) -> None:
         self._request, self._storage, self._options = request, storage, options
         self._dataset = dataset
-        proposer = _proposer(request, earlier, dataset)
+        refuses = Refusals(request, dataset.arrays)
+        proposer = _proposer(request, earlier, dataset, refuses)
         self._searcher = LedgerSearcher(
             ledger,
             proposer,
             request.complete,
             request.num_samples,
+            refuses=refuses,
             default_first=request.has_default,
         )
 
@@ -128,6 +131,8 @@ class TuneTrials:
                 metric=request.metric,
                 mode=request.mode,
                 ray_states=ray_states,
+                objectives=request.objectives,
+                constraints=request.constraints,
             )
         return tune.with_parameters(
             PackTrainable if self._searcher.pack_size > 1 else LearnerTrainable,
@@ -139,6 +144,8 @@ class TuneTrials:
             threads=max(1, int(request.cpus)),
             gpus=request.gpus,
             ray_states=ray_states,
+            objectives=request.objectives,
+            constraints=request.constraints,
         )
 
     def _resources(self) -> Any:
@@ -175,16 +182,27 @@ class TuneTrials:
 
 
 def _proposer(
-    request: SearchRequest, earlier: Sequence[Mapping[str, Any]], dataset: Dataset
+    request: SearchRequest,
+    earlier: Sequence[Mapping[str, Any]],
+    dataset: Dataset,
+    refuses: Refusals,
 ) -> Proposer:
     if not request.searches:
         return ListProposer([({}, dict(point)) for point in request.points])
     suggest = request.suggest()
+    objectives = [each.name for each in request.objectives]
+    modes = [each.mode for each in request.objectives]
     proposer = build_proposer(request.searcher, suggest, request.seed, request.mode)
+    if request.searcher == "tpe" and len(modes) > 1:
+        proposer = ParetoProposer(suggest, request.seed, *modes)
+    if isinstance(proposer, ListProposer):
+        proposer = proposer.without(refuses)
     # TPE learns as it goes, and a scheduler compares trials in the order of proposals.
     fixed = request.searcher != "tpe" and request.scheduler == "none" and request.has_default
     if earlier:
-        proposer = WarmStart(proposer, suggest, earlier, request.mode)
+        proposer = WarmStart(
+            proposer, suggest, earlier, request.mode, objectives, request.constraints
+        )
     elif fixed:
 
         def cost(fields: dict[str, Any]) -> float:
@@ -192,7 +210,7 @@ def _proposer(
             passes = config.stop_after or config.epochs
             return float(num_parameters(request.learner, config, dataset.arrays) * passes)
 
-        proposer = longest_first(proposer, request.complete, cost, request.num_samples)
+        proposer = longest_first(proposer, request.complete, cost, request.num_samples, refuses)
     if request.points_to_evaluate:
         proposer = TriedFirst(proposer, suggest, request)
     return proposer

@@ -21,7 +21,8 @@ from raysweep.cluster.runs.projector import publish_embeddings
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import SavedRun
 from raysweep.cluster.search.deadline import Deadline, stop_on_signal
-from raysweep.cluster.search.goals import Goal
+from raysweep.cluster.search.early_end import EarlyEnd
+from raysweep.cluster.search.objectives import Refusals
 from raysweep.cluster.search.packing import check_pack
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.warm_start import earlier_results
@@ -103,6 +104,7 @@ def run_search(
         exclusive(storage, f"the run {storage.uri}", "give this one another --name"),
         ray_started_beside(prepare, options.address, wanted=new) as loaded,
     ):
+        Refusals(request, loaded.arrays).check()
         earlier, notes = earlier_results(request, storage, loaded.fingerprint)
         write_experiment(
             storage,
@@ -114,7 +116,13 @@ def run_search(
         )
         for note in [] if options.quiet else notes:
             print(note, file=sys.stderr)
-        ledger = Ledger(storage, request.metric, request.mode)
+        ledger = Ledger(
+            storage,
+            request.metric,
+            request.mode,
+            objectives=request.objectives,
+            constraints=request.constraints,
+        )
         deadline = Deadline(options.time_budget)
         remaining = _train(request, storage, options, loaded, ledger, deadline, earlier)
         return _finish(request, storage, loaded, ledger, deadline, remaining)
@@ -141,7 +149,7 @@ def _train(
         trials = TuneTrials(request, storage, options, dataset, ledger, earlier)
     if not trials.remaining():
         return 0
-    goal = Goal(ledger, options.target, options.patience)
+    goal = EarlyEnd(ledger, options.target, options.patience)
     if reached := goal.reached():
         deadline.succeed(reached)
         return int(trials.remaining())

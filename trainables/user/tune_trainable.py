@@ -16,7 +16,7 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ray.tune.result import AUTO_RESULT_KEYS, DONE, RESULT_DUPLICATE, SHOULD_CHE
 
 from raysweep.core.errors import nearest
 from raysweep.core.free_config import flatten, nest
+from raysweep.core.objectives import Constraint, Objective, broken, judged_by
 from raysweep.core.ray_private import (
     empty_checkpoint,
     reported_checkpoint,
@@ -46,8 +47,8 @@ class UserTrainable(tune.Trainable):
     """A trial of the user's code.
 
     The configuration holds the code's fields and `trial_index`. The rest comes through
-    `tune.with_parameters`: the code, the run's folder, the metric with its mode, and whether Ray's
-    scheduler copies states between trials.
+    `tune.with_parameters`: the code, the run's folder, the metric with its mode, whether Ray's
+    scheduler copies states between trials, and further objectives and constraints.
     """
 
     def setup(
@@ -58,11 +59,14 @@ class UserTrainable(tune.Trainable):
         metric: str = "",
         mode: str = "min",
         ray_states: bool = False,
+        objectives: Sequence[Objective] = (),
+        constraints: Sequence[Constraint] = (),
     ) -> None:
         """Starts the process's first trial."""
         self._is_function = not isinstance(code, type)
         self._code = wrapped_function(code) if self._is_function else code
         self._metric, self._mode = metric, mode
+        self._objectives, self._constraints = objectives, constraints
         self._run, self._ray_states = Storage(run_uri), ray_states
         self._inner: tune.Trainable | None = None
         self._begin(config)
@@ -138,15 +142,18 @@ class UserTrainable(tune.Trainable):
         repeated, self._repeat = self._repeat, False
         fresh, self._fresh = self._fresh, False
         last = self._history[-1]
+        infeasible = broken(self._constraints, self._history[0])
         return {
             "epoch": last["epoch"],
             self._metric: last[self._metric],
+            **{each.name: last[each.name] for each in self._objectives},
+            **({"infeasible": infeasible} if infeasible else {}),
             "report": json.dumps(last),
             "history": json.dumps(self._history) if repeated else "[]",
             "fresh": fresh,  # and not only that the code has ended, or what was reported before
             "resumable": self._checkpoint is not None,
-            "finished": self._over,
-            "done": self._over,
+            "finished": self._over and not infeasible,
+            "done": self._over or bool(infeasible),
         }
 
     def _advance(self) -> None:
@@ -177,19 +184,22 @@ class UserTrainable(tune.Trainable):
             return
         epoch = len(self._history) + 1
         row: dict[str, Any] = {"epoch": epoch, **_metrics(result, self._metric)}
-        if self._metric not in row:
-            named = sorted(set(row) - {"epoch"})
-            self._refusal = (
-                f"{self._label()} reported {', '.join(named) or 'no number'}, and not "
-                f"{self._metric}{nearest(self._metric, named)}"
-            )
-            return
-        value = row[self._metric]
-        if not math.isfinite(value):
-            self._failure = f"{self._metric} is {value} in report {epoch}, and no finite number"
-            self._folder.write("error.txt", self._failure + "\n")
-            return
         row["time_epoch_s"] = seconds
+        judging = [self._metric, *judged_by(self._objectives, self._constraints)]
+        for name in judging:
+            if name not in row:
+                named = sorted(set(row) - {"epoch", "time_epoch_s"})
+                self._refusal = (
+                    f"{self._label()} reported {', '.join(named) or 'no number'}, and not "
+                    f"{name}{nearest(name, named)}"
+                )
+                return
+        for name in judging:
+            if not math.isfinite(row[name]):
+                self._failure = f"{name} is {row[name]} in report {epoch}, and no finite number"
+                self._folder.write("error.txt", self._failure + "\n")
+                return
+        value = row[self._metric]
         self._history.append(row)
         self._fresh = True
         limit = self._fields.get("epochs")
