@@ -47,6 +47,9 @@ def tune(
     gpus: float = 0,
     pack: str | int = "auto",
     max_concurrent: int | None = None,
+    points_to_evaluate: Sequence[Mapping[str, Any]] = (),
+    target: float | None = None,
+    patience: int | None = None,
     time_budget: float | None = None,
     name: str | None = None,
     storage: str | os.PathLike[str] = "runs",
@@ -86,6 +89,9 @@ def tune(
         gpus: GPUs of one trial; 0.5 for half a one.
         pack: how many trials train in one process: "auto", "off" or a number.
         max_concurrent: trials at a time; as many as fit by default.
+        points_to_evaluate: fields of configurations of yours, tried right after the default.
+        target: a value of the metric that is good enough: reaching it ends the search.
+        patience: trials in a row that may bring nothing better before the search ends.
         time_budget: seconds after which to pause; the same call goes on.
         name: the run's; equal requests share one by default.
         storage: folder of all runs, or an address such as s3://bucket/folder.

@@ -29,7 +29,7 @@ from raysweep.core.errors import UserError  # noqa: E402
 if TYPE_CHECKING:
     from raysweep.trainables.learner import Learner
     from raysweep.trainables.optim import TrainingConfig
-    from raysweep.trainables.tensors import TensorLearner, split
+    from raysweep.trainables.user.tensors import TensorLearner, split
 
 __all__ = [
     "Learner",
@@ -48,9 +48,9 @@ __all__ = [
 # What a model of yours needs imports PyTorch, which takes seconds: only when it is asked for.
 _LATER = {
     "Learner": "raysweep.trainables.learner",
-    "TensorLearner": "raysweep.trainables.tensors",
+    "TensorLearner": "raysweep.trainables.user.tensors",
     "TrainingConfig": "raysweep.trainables.optim",
-    "split": "raysweep.trainables.tensors",
+    "split": "raysweep.trainables.user.tensors",
 }
 
 

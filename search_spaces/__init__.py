@@ -15,10 +15,10 @@ from raysweep.search_spaces import (
     optimizer,
     rnn_size,
 )
-from raysweep.search_spaces.ranges import bind_ranges, parse_range
-from raysweep.search_spaces.ray_domains import describe_domains
 from raysweep.search_spaces.space import Space, Suggest, check_known, combine, grid, read, sample
-from raysweep.search_spaces.user_space import bind_user_space
+from raysweep.search_spaces.user.ranges import bind_ranges, parse_range
+from raysweep.search_spaces.user.ray_domains import describe_domains
+from raysweep.search_spaces.user.user_space import bind_user_space
 
 __all__ = [
     "SPACES",

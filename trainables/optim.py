@@ -33,6 +33,9 @@ class TrainingConfig(Config):
     stop_after: int | None = option(
         None, "epochs after which to stop, within a schedule of all `epochs`; all by default", low=1
     )
+    stop_patience: int | None = option(
+        None, "epochs without a better validation metric that end training; none by default", low=1
+    )
     batch_size: int = option(512, "examples a step", low=1)
     optimizer: str = option("adam", "update rule", choices=OPTIMIZERS)
     learning_rate: float = option(5e-3, "step size at its highest", low=1e-7, high=10.0)

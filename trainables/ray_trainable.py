@@ -104,7 +104,8 @@ class LearnerTrainable(tune.Trainable):
             state, header = checkpoint.load(self._folder, LAST)
         except FileNotFoundError:
             return
-        if header["config"] == self._settings.to_dict():
+        # A state from before a field was there has that field's default.
+        if self._learner_class.config_class.create(header["config"]) == self._settings:
             self._restore(state, header)
             self._best = header["best"]
             # The worker may have died between writing this state and reporting it.
@@ -172,8 +173,12 @@ class LearnerTrainable(tune.Trainable):
         self._save(LAST, state)
 
     def _finished(self) -> bool:
+        if not self._history or self._best is None:
+            return False
         end = self._settings.stop_after or self._settings.epochs
-        return bool(self._history) and self._history[-1]["epoch"] >= end
+        epoch, patience = self._history[-1]["epoch"], self._settings.stop_patience
+        in_vain = patience is not None and epoch - self._best["epoch"] >= patience
+        return bool(epoch >= end or in_vain)
 
     def _save(self, name: str, state: Mapping[str, Any]) -> None:
         checkpoint.save(self._folder, name, state, self._header())

@@ -47,7 +47,7 @@ def get_learner(name: str) -> type[Learner[Any]]:
 
 def _own_learner(target: str) -> Any:
     from raysweep.trainables.learner import Learner
-    from raysweep.trainables.tune_task import tune_task
+    from raysweep.trainables.user.tune_task import tune_task
 
     code = load_target(target)
     if not (isinstance(code, type) and issubclass(code, Learner)):

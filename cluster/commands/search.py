@@ -11,6 +11,7 @@ from raysweep.cluster.commands.options import (
     Json,
     RunArgument,
     StorageRoot,
+    parse_points,
     parse_settings,
     with_options,
 )
@@ -128,6 +129,8 @@ def _parsed(options: dict[str, Any]) -> dict[str, Any]:
     """The options as Python takes them: FIELD=VALUE pairs as dictionaries."""
     settings = parse_settings(options.pop("settings"), "--set")
     data = parse_settings(options.pop("data"), "--data")
+    if "points_to_evaluate" in options:
+        options["points_to_evaluate"] = parse_points(options["points_to_evaluate"])
     return {**options, "settings": settings, "data": data}
 
 

@@ -82,7 +82,7 @@ def trial_summary(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
 def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool) -> None:
     """Prints the outcome of `tune` or `train`, and draws the search's picture."""
     summary = search_summary(request, result.storage, result.ledger, complete=result.complete)
-    answered = request.searches and result.complete
+    answered = request.searches and (result.complete or bool(result.goal))
     effects = search_effects(result.ledger, summary["searched"]) if answered else []
     pictures = _draw(request, result, effects) if answered else []
     if as_json:
@@ -102,14 +102,17 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     _print_effects(console, effects, request.metric)
     run = result.storage.uri
     console.print(f"table        {run}/trials.parquet", markup=False)
-    console.print(f"best model   {run}/best", markup=False)
+    if summary["best"]:
+        console.print(f"best model   {run}/best", markup=False)
     for picture in pictures:
         console.print(f"picture      {picture}", markup=False)
     command = command_name()
     console.print(f"TensorBoard  {command} tensorboard {run}", markup=False)
-    if not result.complete:
+    if result.goal:
+        console.print(f"\nEnded early: {result.goal}. Without that limit the same command goes on.")
+    elif not result.complete:
         console.print("\nInterrupted. The same command goes on where this one stopped.")
-    elif request.searches:
+    elif request.searches and summary["best"]:
         console.print(f"next         {command} confirm {run}", markup=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import subprocess
 import sys
@@ -52,6 +53,9 @@ def write_experiment(
         mine["source_hash"] = source_hash(*targets)
     if storage.exists(EXPERIMENT):
         theirs = read_experiment(storage)
+        with contextlib.suppress(UserError):  # A run from before a field was there has its default.
+            known = request.learner.config_class.create(theirs["request"]["settings"])
+            theirs["request"]["settings"] = known.to_dict()
         lines = differences(theirs["request"], mine["request"])
         if theirs["data_fingerprint"] != fingerprint:
             lines.append("the data themselves (their contents or the split) changed")

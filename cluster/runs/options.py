@@ -53,6 +53,12 @@ class RunOptions:
     time_budget: float | None = option(
         None, "Seconds after which to pause; the same command goes on."
     )
+    target: float | None = option(
+        None, "A value of the metric that is good enough: reaching it ends the search."
+    )
+    patience: int | None = option(
+        None, "Trials in a row that may bring nothing better before the search ends.", low=1
+    )
     workers: int = option(
         1, "Processes that share every batch; each has the --cpus and --gpus.", low=1
     )
@@ -82,6 +88,8 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
             values for one field.
     """
     values = dict(given)
+    points = values.pop("points_to_evaluate", None) or ()
+    values["points_to_evaluate"] = tuple(dict(point) for point in points)
     values["task"] = _named(values["task"])
     for name in ("spaces", "warm_start", "search", "objective", "constraint"):
         words = values.get(name) or ()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysweep.core.config import option
 from raysweep.core.errors import UserError
+from raysweep.core.free_config import flatten
 from raysweep.core.objectives import Constraint, Objective, parse_constraint, parse_objective
 from raysweep.core.targets import is_target
 from raysweep.trainables import get_learner
@@ -39,6 +40,7 @@ class SearchRequest:
         spaces: the names of the spaces searched together.
         settings: configuration fields that are fixed, by name (`--set`, `--epochs`).
         data: fields of the trainable's data configuration.
+        points_to_evaluate: fields of configurations that are tried first, after the default.
         points: configurations to run instead of a search (`confirm` uses it).
     """
 
@@ -82,6 +84,9 @@ class SearchRequest:
     constraint: tuple[str, ...] = option(
         (), 'What every trial has to keep to, e.g. "num_parameters<=2e6". Repeatable.'
     )
+    points_to_evaluate: tuple[Mapping[str, Any], ...] = option(
+        (), "A configuration of yours to try right after the default. Repeatable."
+    )
     points: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -104,7 +109,7 @@ class SearchRequest:
     @property
     def has_default(self) -> bool:
         """Whether trial 0 has the default configuration; a function that is searched has none."""
-        from raysweep.trainables.tune_task import TuneTask
+        from raysweep.trainables.user.tune_task import TuneTask
 
         return not (self.searches and issubclass(self.learner, TuneTask))
 
@@ -128,7 +133,7 @@ class SearchRequest:
         from raysweep.cluster.runs.objectives.goals import check_goals
         from raysweep.search_spaces import sample
         from raysweep.trainables.learner import check_metric
-        from raysweep.trainables.tune_task import TuneTask
+        from raysweep.trainables.user.tune_task import TuneTask
 
         learner = self.learner
         if self.num_samples is None and self.searches and self.searcher != "grid":
@@ -169,6 +174,7 @@ class SearchRequest:
             mode=mode,
             settings=base.to_dict(),
             data=data.to_dict(),
+            points_to_evaluate=tuple(_checked_point(learner, p) for p in self.points_to_evaluate),
             grace_period=grace,
             spaces=tuple(self.spaces),
             objective=objective,
@@ -189,6 +195,8 @@ class SearchRequest:
                     "--scheduler pbt changes learning_rate and L2 fields in mid-run, and the space "
                     "has none; search `optimizer` or `l2`, or use --scheduler asha"
                 )
+            for point in request.points_to_evaluate:
+                learner.check(request.config(point), data)
             for number in range(_CHECKED_POINTS):
                 learner.check(request.config(sample(suggest, number)[1]), data)
         return request
@@ -230,7 +238,7 @@ class SearchRequest:
         if self.metric in self.learner.metrics:  # which tells the mode
             del plain["mode"]
         # As runs from before these were there have it.
-        for name in ("warm_start", "search", "objective", "constraint"):
+        for name in ("warm_start", "search", "points_to_evaluate", "objective", "constraint"):
             if not plain[name]:
                 del plain[name]
         return dict(plain)
@@ -247,7 +255,7 @@ class SearchRequest:
 
 def _reported_metric(learner: type[Learner[Any]], metric: str, mode: str) -> tuple[str, str]:
     """The metric that the user's own code reports, and its mode, guessed if its name tells it."""
-    from raysweep.trainables.tune_task import guess_mode
+    from raysweep.trainables.user.tune_task import guess_mode
 
     if not metric:
         raise UserError(
@@ -264,6 +272,19 @@ def _reported_metric(learner: type[Learner[Any]], metric: str, mode: str) -> tup
             f"--metric {metric}: say whether it is to be small or large, --mode min|max"
         )
     return metric, mode
+
+
+def _checked_point(learner: type[Learner[Any]], point: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a configuration to try, in their own types.
+
+    Raises:
+        UserError: the configuration cannot have one of them.
+    """
+    try:
+        whole = learner.config_class.read(point).to_dict()
+    except UserError as error:
+        raise UserError(f"a configuration to try: {error}") from None
+    return {name: whole[name] for name in flatten(point)}
 
 
 def changeable(fields: Iterable[str]) -> list[str]:

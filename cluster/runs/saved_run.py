@@ -18,7 +18,7 @@ from raysweep.core.targets import is_target
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.trial_files import BEST, load_best
-from raysweep.trainables.tune_task import TuneTask
+from raysweep.trainables.user.tune_task import TuneTask
 
 __all__ = ["CONFIRM", "SavedRun", "open_run", "read_ledger"]
 
@@ -100,7 +100,10 @@ def open_run(run: str | None, root: str) -> SavedRun:
     values = {k: v for k, v in experiment["request"].items() if k in names}
     values |= {
         name: tuple(values.get(name, ()))
-        for name in ("spaces", "points", "warm_start", "search", "objective", "constraint")
+        for name in (
+            *("spaces", "points", "warm_start", "search", "points_to_evaluate"),
+            *("objective", "constraint"),
+        )
     }
     values["mode"] = values.get("mode") or experiment.get("mode", "")
     request = SearchRequest(**values, num_samples=experiment["num_samples"])

@@ -17,7 +17,8 @@ from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
-from raysweep.cluster.search.objectives import ParetoProposer, Refusals
+from raysweep.cluster.search.objectives.proposer import ParetoProposer
+from raysweep.cluster.search.objectives.refusals import Refusals
 from raysweep.cluster.search.packing import pack_size
 from raysweep.cluster.search.proposers import (
     ListProposer,
@@ -28,14 +29,14 @@ from raysweep.cluster.search.proposers import (
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.schedulers import build_scheduler
 from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback
-from raysweep.cluster.search.warm_start import WarmStart
+from raysweep.cluster.search.warm_start import TriedFirst, WarmStart
 from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import num_parameters
 from raysweep.trainables.pack import pack_key
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
-from raysweep.trainables.tune_task import TuneTask
+from raysweep.trainables.user.tune_task import TuneTask
 
 __all__ = ["TuneTrials", "concurrency"]
 
@@ -119,7 +120,7 @@ class TuneTrials:
     def _trainable(self, ray_states: bool) -> Any:
         request = self._request
         if issubclass(request.learner, TuneTask):
-            from raysweep.trainables.tune_trainable import UserTrainable
+            from raysweep.trainables.user.tune_trainable import UserTrainable
 
             return tune.with_parameters(
                 UserTrainable,
@@ -194,17 +195,23 @@ def _proposer(
         proposer = ParetoProposer(suggest, request.seed, *modes)
     if isinstance(proposer, ListProposer):
         proposer = proposer.without(refuses)
+    # TPE learns as it goes, and a scheduler compares trials in the order of proposals.
+    fixed = request.searcher != "tpe" and request.scheduler == "none" and request.has_default
     if earlier:
-        return WarmStart(proposer, suggest, earlier, request.mode, objectives, request.constraints)
-    if request.searcher == "tpe" or request.scheduler != "none" or not request.has_default:
-        return proposer  # It learns as it goes, or trials are compared in the order of proposals.
+        proposer = WarmStart(
+            proposer, suggest, earlier, request.mode, objectives, request.constraints
+        )
+    elif fixed:
 
-    def cost(fields: dict[str, Any]) -> float:
-        config = request.config(fields)
-        passes = config.stop_after or config.epochs
-        return float(num_parameters(request.learner, config, dataset.arrays) * passes)
+        def cost(fields: dict[str, Any]) -> float:
+            config = request.config(fields)
+            passes = config.stop_after or config.epochs
+            return float(num_parameters(request.learner, config, dataset.arrays) * passes)
 
-    return longest_first(proposer, request.complete, cost, request.num_samples, refuses)
+        proposer = longest_first(proposer, request.complete, cost, request.num_samples, refuses)
+    if request.points_to_evaluate:
+        proposer = TriedFirst(proposer, suggest, request)
+    return proposer
 
 
 def concurrency(

@@ -21,7 +21,8 @@ from raysweep.cluster.runs.projector import publish_embeddings
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import SavedRun
 from raysweep.cluster.search.deadline import Deadline, stop_on_signal
-from raysweep.cluster.search.objectives import Refusals
+from raysweep.cluster.search.goals import Goal
+from raysweep.cluster.search.objectives.refusals import Refusals
 from raysweep.cluster.search.packing import check_pack
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.warm_start import earlier_results
@@ -45,6 +46,7 @@ class SearchResult:
         dataset: the data, with what answers need.
         complete: whether every trial came to its end.
         interrupted: whether a signal ended it before.
+        goal: what it had reached when it ended early (`--target`, `--patience`); empty otherwise.
     """
 
     storage: Storage
@@ -52,6 +54,7 @@ class SearchResult:
     dataset: Dataset
     complete: bool
     interrupted: bool = False
+    goal: str = ""
 
     def as_run(self, request: SearchRequest) -> SavedRun:
         """The run, to be asked questions, with the data that are loaded already."""
@@ -146,8 +149,14 @@ def _train(
         trials = TuneTrials(request, storage, options, dataset, ledger, earlier)
     if not trials.remaining():
         return 0
+    goal = Goal(ledger, options.target, options.patience)
+    if reached := goal.reached():
+        deadline.succeed(reached)
+        return int(trials.remaining())
     progress = Progress(request.num_samples, quiet=options.quiet, show_metric=options.show_metric)
-    recorder = RunRecorder(ledger, storage, progress, deadline, hparams=not request.points)
+    recorder = RunRecorder(
+        ledger, storage, progress, deadline, hparams=not request.points, goal=goal
+    )
     progress.say("starting Ray …")
     with (
         contextlib.closing(progress),
@@ -188,7 +197,8 @@ def _finish(
         raise UserError(deadline.refusal)
     _publish(storage, ledger)
     complete = not ledger.unfinished() and not (deadline.expired and remaining)
-    result = SearchResult(storage, ledger, dataset, complete, deadline.signalled)
+    goal = "" if complete else deadline.reached_goal
+    result = SearchResult(storage, ledger, dataset, complete, deadline.signalled, goal)
     publish_embeddings(result.as_run(request))
     return result
 

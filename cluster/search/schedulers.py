@@ -57,6 +57,7 @@ class OrderedASHA(FIFOScheduler):
         self._halving, self._ledger = halving, ledger
         self._died: set[int] = set()
         self._waiting: dict[int, tuple[Any, dict[int, int]]] = {}
+        self._undecided: dict[int, list[int]] = {}
         for trial in ledger:
             for result in trial.history if ledger.keeps_to_constraints(trial) else ():
                 halving.record(trial.index, int(result["epoch"]), self._value(result))
@@ -72,7 +73,8 @@ class OrderedASHA(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Continues, stops, or pauses the trial without a checkpoint: its state is on disk.
 
-        A pack waits as a whole: until all of its members can go on or stop.
+        A pack waits as a whole: until all of its members can go on or stop. A function without a
+        checkpoint would start anew; it goes on, and is stopped late if that is the decision.
         """
         self._end_failed()
         epochs = {}
@@ -82,7 +84,10 @@ class OrderedASHA(FIFOScheduler):
                 epochs[index] = int(report["epoch"])
         if not result.get("even", True):
             return str(TrialScheduler.CONTINUE)  # Members that are behind train first.
-        decisions = {self._halving.decide(index, epoch) for index, epoch in epochs.items()}
+        if not result.get("resumable", True):
+            decisions = {self._decide_late(index, epoch) for index, epoch in epochs.items()}
+        else:
+            decisions = {self._halving.decide(index, epoch) for index, epoch in epochs.items()}
         if decisions == {STOP}:
             return str(TrialScheduler.STOP)
         if decisions <= {CONTINUE}:
@@ -90,6 +95,13 @@ class OrderedASHA(FIFOScheduler):
         self._waiting[int(trial.config[INDEX])] = (trial, epochs)
         tune_controller.pause_trial(trial, should_checkpoint=False)
         return str(TrialScheduler.NOOP)
+
+    def _decide_late(self, index: int, epoch: int) -> str:
+        """Continue or stop, by each rung so far at which the others have arrived by now."""
+        rungs = [*self._undecided.get(index, []), epoch]
+        decisions = {rung: self._halving.decide(index, rung) for rung in rungs}
+        self._undecided[index] = [rung for rung in rungs if decisions[rung] == WAIT]
+        return STOP if STOP in decisions.values() else CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Others need not wait for this trial any more."""

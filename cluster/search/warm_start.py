@@ -25,7 +25,7 @@ from raysweep.search_spaces import Suggest, sample
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["WarmStart", "earlier_results", "recall"]
+__all__ = ["TriedFirst", "WarmStart", "earlier_results", "recall"]
 
 # Earlier configurations that are trained again, right after the default.
 _TRIED_AGAIN = 3
@@ -272,3 +272,36 @@ class WarmStart(Proposer):
     def tell(self, ledger: Any) -> None:
         """Passes the results so far on."""
         self._inner.tell(ledger)
+
+
+class TriedFirst(Proposer):
+    """Proposes given configurations right after the default, then what another proposer does.
+
+    Args:
+        inner: proposes the rest, and learns from those of the given ones that lie in the space.
+        suggest: the space.
+        request: its `points_to_evaluate` come first.
+    """
+
+    def __init__(self, inner: Proposer, suggest: Suggest, request: SearchRequest) -> None:
+        self._inner, self._first = inner, 1 if request.has_default else 0
+        self._points: list[Point] = []
+        for point in request.points_to_evaluate:
+            params, _, fields = recall(suggest, {**request.complete(point), **point})
+            self._points.append(({} if fields is None else params, dict(point)))
+
+    def propose(self, index: int, attempt: int) -> Point | None:
+        """The given points for the first trials after the default, then the inner one's."""
+        number = index - self._first + attempt
+        if index >= self._first and number < len(self._points):
+            return self._points[number]
+        return self._inner.propose(index - len(self._points), attempt)
+
+    def tell(self, ledger: Any) -> None:
+        """Passes the results so far on."""
+        self._inner.tell(ledger)
+
+    def points(self) -> list[dict[str, Any]] | None:
+        """The given points, too, where the inner ones are finitely many."""
+        points = self._inner.points()
+        return None if points is None else [*(fields for _, fields in self._points), *points]

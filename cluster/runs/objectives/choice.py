@@ -11,7 +11,7 @@ from raysweep.analysis.pareto.front import non_domination_ranks
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.objectives import Constraint, parse_constraint
 from raysweep.trainables.learner import num_parameters
-from raysweep.trainables.tune_task import TuneTask
+from raysweep.trainables.user.tune_task import TuneTask
 
 if TYPE_CHECKING:
     from raysweep.cluster.runs.ledger import Ledger, TrialRecord

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.objectives import MEASURES, Objective, parse_constraint, parse_objective
-from raysweep.trainables.tune_task import TuneTask, guess_mode
+from raysweep.trainables.user.tune_task import TuneTask, guess_mode
 
 if TYPE_CHECKING:
     from raysweep.trainables.learner import Learner

@@ -14,8 +14,8 @@ import raysweep
 from raysweep.core.errors import UserError
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.registry import get_learner
-from raysweep.trainables.tensors import TensorLearner, split
 from raysweep.trainables.trainer import Trainer
+from raysweep.trainables.user.tensors import TensorLearner, split
 
 
 def points(values: bool = False) -> tuple[np.ndarray, np.ndarray]:

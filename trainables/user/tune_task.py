@@ -16,7 +16,7 @@ from raysweep.core.errors import UserError
 from raysweep.core.free_config import FreeConfig
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
-from raysweep.trainables.tensors import NoData
+from raysweep.trainables.user.tensors import NoData
 
 __all__ = ["TuneTask", "guess_mode", "tune_task"]
 

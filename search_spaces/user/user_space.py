@@ -10,8 +10,8 @@ from raysweep.core.config import Config
 from raysweep.core.errors import UserError
 from raysweep.core.free_config import FreeConfig, flatten
 from raysweep.core.targets import load_target, own_frames
-from raysweep.search_spaces.ray_domains import suggest_domains
 from raysweep.search_spaces.space import Space, Suggest, Trial
+from raysweep.search_spaces.user.ray_domains import suggest_domains
 
 __all__ = ["bind_user_space"]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import random
 import sys
 import time
@@ -71,9 +72,8 @@ class UserTrainable(tune.Trainable):
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Starts another trial in this process, unless the last one failed or still runs in it."""
-        if self._failure or not self._end_inner():
-            return False
+        """Starts another trial in this process, when the code of the last one has ended."""
+        self._end_inner()
         self._begin(new_config)
         return True
 
@@ -81,18 +81,16 @@ class UserTrainable(tune.Trainable):
         """Ends the user's code."""
         self._end_inner()
 
-    def _end_inner(self) -> bool:
-        """Ends the code of the last trial; says whether it has ended."""
+    def _end_inner(self) -> None:
+        """Ends the code of the last trial: a function where it reports next."""
         inner, self._inner = self._inner, None
         if inner is None:
-            return True
-        try:
-            # A function ends where it reports next; a class has its `cleanup`.
-            ended = not self._is_function or bool(inner.reset_config({}))
+            return
+        with contextlib.suppress(Exception):  # what the code raises at its end is of no trial
+            if self._is_function and not inner.reset_config({}):
+                os._exit(1)  # It goes on all the same: the next trial gets a process of its own.
+        with contextlib.suppress(Exception):
             inner.stop()
-        except Exception:  # what the code raises while it is being ended is of no trial
-            return False
-        return ended
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._failure = self._refusal = self._storage_failure = ""
@@ -197,6 +195,7 @@ class UserTrainable(tune.Trainable):
         for name in judging:
             if not math.isfinite(row[name]):
                 self._failure = f"{name} is {row[name]} in report {epoch}, and no finite number"
+                self._folder.write("error.txt", self._failure + "\n")
                 return
         value = row[self._metric]
         self._history.append(row)
