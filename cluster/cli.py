@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from raysweep.cluster.commands import (
+    check,
     data,
     doctor,
     features,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for commands in (
     search,
+    check,
     runs,
     report,
     reproduce,

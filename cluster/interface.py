@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Space = str | Mapping[str, Any] | Callable[..., Any]
 
-__all__ = ["Run", "load_run", "predict", "train", "tune"]
+__all__ = ["Run", "check", "load_run", "predict", "train", "tune"]
 
 
 def tune(
@@ -55,6 +55,7 @@ def tune(
     storage: str | os.PathLike[str] = "runs",
     address: str | None = None,
     changed_code: bool = False,
+    callbacks: Sequence[Any] = (),
     quiet: bool = True,
 ) -> Run:
     """Searches; resumes or extends the run that these arguments name. See `raysweep tune --help`.
@@ -97,6 +98,7 @@ def tune(
         storage: folder of all runs, or an address such as s3://bucket/folder.
         address: a Ray cluster's; this machine alone by default.
         changed_code: go on with a run although the code of your trainable has changed since.
+        callbacks: Ray Tune's callbacks (`ray.tune.Callback`) of yours; one that fails is left out.
         quiet: no progress line.
 
     Returns:
@@ -171,6 +173,52 @@ def _start(given: Mapping[str, Any]) -> Run:
     return Run(start(request, options).as_run(request))
 
 
+def check(
+    task: str | Callable[..., Any],
+    *,
+    epochs: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    dataset: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    split: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    gpus: float = 0,
+    quiet: bool = True,
+) -> pd.DataFrame:
+    """Proves on a model what raysweep promises for it. See `raysweep check --help`.
+
+    Args:
+        task: what to check, as of `train`.
+        epochs: passes over the training set that a training would take; only its schedule counts.
+        settings: configuration fields, by name.
+        dataset: a known dataset, or your file or folder.
+        data_dir: folder with your copy of the data; $RAYSWEEP_DATA by default.
+        split: "random"; or "time" (ratings), "films" (imdb).
+        data: further fields of the data's configuration, by name.
+        gpus: 0 for the CPU; otherwise on a GPU, where numbers are equal up to rounding only.
+        quiet: no progress line.
+
+    Returns:
+        A row for each check, in order: check, result ("passed", "failed", "not applicable" or
+        "not tried"), detail, fix (what to change; empty unless it failed), seconds.
+
+    Raises:
+        UserError: what keeps it from being checked at all: a name, a value, missing data.
+    """
+    import pandas as pd
+
+    given = {name: value for name, value in locals().items() if name != "pd"}
+    from raysweep.cluster.check.runner import CHECKS, check_request, run_checks
+    from raysweep.core.progress_line import progress_line
+
+    request = check_request(given)
+    with progress_line(f"checking {request.task}", len(CHECKS), shown=not quiet) as progress:
+        lines = run_checks(request, progress)
+    names = ["check", "result", "detail", "fix", "seconds"]
+    rows = [(n.name, n.outcome.status, n.outcome.detail, n.outcome.fix, n.seconds) for n in lines]
+    return pd.DataFrame(rows, columns=names)
+
+
 def load_run(run: str | None = None, *, storage: str | os.PathLike[str] = "runs") -> Run:
     """Opens a run by its name, folder or address; None for the newest. Ray is not started.
 
@@ -188,7 +236,8 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     Args:
         run: as `tune` or `load_run` gives it.
         inputs: for sentiment, texts; for a ratings model, pairs of a user's and an item's id; for
-            image_head, paths of images.
+            image_head, paths of images; for a model of yours what its method `predict` takes, which
+            for a TensorLearner is rows of numbers, or .csv and .npy files of such.
 
     Returns:
         Texts and images: source, predicted, and the probability of each class as `p_CLASS`; an
@@ -198,42 +247,12 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     Raises:
         UserError: an input of another kind, an unknown id, a run without a trained model.
     """
-    import pandas as pd
+    from raysweep.cluster.models.predict import predict_inputs
 
-    from raysweep.cluster.models import ratings
-    from raysweep.cluster.models.image_inputs import find_images
-    from raysweep.cluster.models.images import classify_images
-    from raysweep.cluster.models.text_inputs import read_texts
-    from raysweep.cluster.models.texts import classify_texts
-    from raysweep.trainables.images.image_head import ImageHead
-    from raysweep.trainables.ratings.learner import RatingsLearner
-    from raysweep.trainables.texts.sentiment import Sentiment
-
-    given, learner = list(inputs), run.saved.request.learner
+    given = [inputs] if isinstance(inputs, str) else list(inputs)
     if not given:
         raise UserError("nothing to predict: the inputs are empty")
-    if issubclass(learner, RatingsLearner):
-        if any(isinstance(pair, str) or len(pair) != 2 for pair in given):
-            raise UserError(
-                "a ratings model is asked with pairs (user, item), such as ('196', '242')"
-            )
-        return pd.DataFrame([ratings.predict(run.saved, str(u), str(i)) for u, i in given])
-    if issubclass(learner, Sentiment):
-        texts = classify_texts(run.saved, read_texts(given), top=0)
-        return pd.DataFrame([_class_row(a.text, a.predicted, a.probabilities) for a in texts])
-    if issubclass(learner, ImageHead):
-        images = classify_images(run.saved, find_images(tuple(map(str, given))))
-        rows = [{**_class_row(a.source, a.predicted, a.probabilities), "reason": a.reason}
-                for a in images]  # fmt: skip
-        return pd.DataFrame(rows)
-    raise UserError(f"a run of {run.saved.request.task} predicts nothing; see `raysweep --help`")
-
-
-def _class_row(
-    source: str, predicted: str | None, probabilities: Mapping[str, float]
-) -> dict[str, Any]:
-    shares = {f"p_{name}": share for name, share in probabilities.items()}
-    return {"source": source, "predicted": predicted, **shares}
+    return predict_inputs(run.saved, given)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -61,6 +62,16 @@ class TrainingConfig(Config):
             )
         if self.lr_phases:
             parse_phases(self.lr_phases)
+
+    def search_ranges(self) -> Mapping[str, Any]:
+        """What search spaces try for these fields, where their own ranges do not suit the model.
+
+        Returns:
+            By field: (lowest, highest) or a list of values; for `learning_rate` also the range of
+            each optimiser by its name; None where no space is to search the field, as it is set
+            here. Spaces have ranges for fields that are not named. They ask in this order.
+        """
+        return {}
 
 
 def parse_phases(text: str) -> list[tuple[int, float]]:

@@ -194,10 +194,10 @@ class Trials:
 
     @cached_property
     def requested_epochs(self) -> np.ndarray:
-        """Epochs that each trial was to run, int [n]."""
-        return np.array(
-            [min(c["epochs"], c["stop_after"] or c["epochs"]) for c in self.configs], int
-        )
+        """Epochs that each trial was to run, int [n]; where none says so, the most of any trial."""
+        most = int(self.table["epochs"].max()) if len(self) else 0
+        wanted = [(c.get("epochs") or most, c.get("stop_after")) for c in self.configs]
+        return np.array([min(epochs, stop or epochs) for epochs, stop in wanted], int)
 
     @cached_property
     def model(self) -> EffectModel | None:

@@ -106,7 +106,7 @@ def with_options(*groups: str, but: str = "") -> Callable[[Callable[..., None]],
 
     Args:
         groups: of `Search`, `Metric`, `Data`, `Trials` and `Where`, in the order of the help.
-        but: a field that the command has no option for.
+        but: fields that the command has no option for.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -115,7 +115,7 @@ def with_options(*groups: str, but: str = "") -> Callable[[Callable[..., None]],
             _parameter(name, group)
             for group in groups
             for name in _GROUPS[group].split()
-            if name != but
+            if name not in but.split()
         ]
         parameters = [*(p for p in own if p.kind is not p.VAR_KEYWORD), *fields]
         command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

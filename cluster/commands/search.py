@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -118,11 +119,27 @@ def confirm(
     print_confirmation(confirmation, as_json=json)
 
 
-def list_everything() -> None:
-    """List trainables, search spaces, and their fields."""
-    from raysweep.cluster.printing.search import print_lists
+def list_everything(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Trainables, also of yours (FILE.py:NAME), or spaces, to show all about.",
+        ),
+    ] = None,
+) -> None:
+    """List trainables, search spaces and datasets; of a trainable its fields and spaces.
 
-    print_lists()
+    Those of installed packages have the package's name and version beside them.
+
+    Example: raysweep list sentiment
+    """
+    from raysweep.cluster.printing.lists import print_everything, print_one
+
+    for name in names or ():
+        print_one(name)
+    if not names:
+        print_everything()
 
 
 def _parsed(options: dict[str, Any]) -> dict[str, Any]:
@@ -156,10 +173,14 @@ def _given(task: str | None, config: str | None, options: dict[str, Any]) -> dic
 
 
 def _run(given: dict[str, Any], as_json: bool) -> None:
+    from raysweep.cluster.printing.lists import plugin_notes
     from raysweep.cluster.printing.search import print_search
     from raysweep.cluster.runs.options import read_options
     from raysweep.cluster.search.run import start
 
+    names = (given["task"], *(given.get("spaces") or ()), str(given.get("dataset")))
+    for note in plugin_notes(*names):
+        print(f"note: {note}", file=sys.stderr)
     request, options = read_options({**given, "quiet": as_json})
     result = start(request, options)
     print_search(request, result, as_json=as_json)

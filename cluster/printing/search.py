@@ -29,7 +29,6 @@ __all__ = [
     "comparison",
     "counts_line",
     "print_confirmation",
-    "print_lists",
     "print_search",
     "search_summary",
     "trial_summary",
@@ -210,13 +209,11 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
 
 def _explain(run: SavedRun) -> list[str]:
     """A picture of what a family's best model learned: for recommenders, of the factors."""
-    from raysweep.cluster.models.ratings import draw_factors
-    from raysweep.trainables.ratings.learner import RatingsLearner
+    from raysweep.cluster.models.predict import draw_learned
 
     # A model may be too small for a picture (two factors have no third component): not an error.
     with contextlib.suppress(UserError):
-        if issubclass(run.request.learner, RatingsLearner):
-            return [draw_factors(run).rpartition("/")[2]]
+        return [address.rpartition("/")[2] for address in draw_learned(run)]
     return []
 
 
@@ -257,29 +254,3 @@ def print_confirmation(confirmation: Confirmation, *, as_json: bool) -> None:
     times = "once" if confirmation.num_openings == 1 else f"{confirmation.num_openings} times"
     console.print(f"mean ± 95% interval; the test set was opened {times} for this run")
     console.print(f"written to {confirmation.path}", markup=False)
-
-
-def print_lists() -> None:
-    """Prints every trainable with its fields, and every space with its question."""
-    import dataclasses
-
-    from rich.console import Console
-
-    from raysweep.search_spaces import SPACES
-    from raysweep.trainables import LEARNERS, get_learner
-
-    console = Console(soft_wrap=True, highlight=False)
-    console.print("[bold]Search spaces[/]")
-    for space in SPACES.values():
-        console.print(f"  {space.name:20} {space.question} ({', '.join(space.suggest)})")
-    for name in LEARNERS:
-        learner = get_learner(name)
-        console.print(
-            f"\n[bold]{name}[/]  {learner.summary}; chosen by {next(iter(learner.metrics))}"
-        )
-        for title, fields in (("--set", learner.config_class), ("--data", learner.data_class)):
-            for f in dataclasses.fields(fields):
-                default = "" if f.default is None else _value(f.default)
-                words = ", ".join(f.metadata["choices"])
-                meaning = f.metadata["help"] + (f" ({words})" if words else "")
-                console.print(f"  {title} {f.name}={default}  [dim]{meaning}[/]")

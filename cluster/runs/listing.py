@@ -21,7 +21,7 @@ from raysweep.core.errors import UserError, nearest
 from raysweep.core.locks import is_taken
 from raysweep.core.storage import Storage
 from raysweep.core.targets import is_target
-from raysweep.trainables import LEARNERS
+from raysweep.trainables.registry import known_trainables
 
 __all__ = ["RunRow", "best_config", "list_runs", "read_config", "run_differences", "watch"]
 
@@ -204,8 +204,9 @@ def read_config(path: str) -> dict[str, Any]:
     for name in config:
         if name not in _CONFIG_FIELDS:
             raise UserError(f"--config {path}: '{name}'{nearest(str(name), _CONFIG_FIELDS)}")
-    if config["task"] not in LEARNERS and not is_target(str(config["task"])):
-        raise UserError(f"--config {path}: task{nearest(str(config['task']), LEARNERS)}")
+    known = known_trainables()
+    if config["task"] not in known and not is_target(str(config["task"])):
+        raise UserError(f"--config {path}: task{nearest(str(config['task']), known)}")
     for name in ("settings", "data"):
         if not isinstance(config.setdefault(name, {}) or {}, dict):
             raise UserError(f"--config {path}: {name} is not a table of fields and values")

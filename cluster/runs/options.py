@@ -65,6 +65,7 @@ class RunOptions:
     changed_code: bool = option(
         False, "Go on with a run although the code of your trainable has changed since."
     )
+    callbacks: Sequence[Any] = option((), "Ray Tune's callbacks (`ray.tune.Callback`) of yours.")
     quiet: bool = option(False, "No progress line.")
     show_metric: bool = option(True, "The progress line shows the best validation metric.")
 

@@ -76,6 +76,9 @@ class SearchRequest:
     search: tuple[str, ...] = option(
         (), "A range of a field, e.g. learning_rate=1e-4..1e-1:log. Repeatable; see the docs."
     )
+    points_to_evaluate: tuple[Mapping[str, Any], ...] = option(
+        (), "A configuration of yours to try right after the default. Repeatable."
+    )
     objective: tuple[str, ...] = option(
         (),
         "What to judge by in place of --metric: NAME, NAME:min or NAME:max, a validation metric "
@@ -83,9 +86,6 @@ class SearchRequest:
     )
     constraint: tuple[str, ...] = option(
         (), 'What every trial has to keep to, e.g. "num_parameters<=2e6". Repeatable.'
-    )
-    points_to_evaluate: tuple[Mapping[str, Any], ...] = option(
-        (), "A configuration of yours to try right after the default. Repeatable."
     )
     points: tuple[Mapping[str, Any], ...] = ()
 

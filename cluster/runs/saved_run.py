@@ -14,7 +14,7 @@ from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.config import Config
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.storage import Storage
-from raysweep.core.targets import is_target
+from raysweep.trainables import LEARNERS
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.trial_files import BEST, load_best
@@ -49,7 +49,7 @@ class SavedRun:
         try:
             return self.request.learner.config_class
         except UserError:
-            if is_target(self.request.task):
+            if self.request.task not in LEARNERS:
                 return None
             raise
 
@@ -101,8 +101,8 @@ def open_run(run: str | None, root: str) -> SavedRun:
     values |= {
         name: tuple(values.get(name, ()))
         for name in (
-            *("spaces", "points", "warm_start", "search", "points_to_evaluate"),
-            *("objective", "constraint"),
+            *("spaces", "points", "warm_start", "search"),
+            *("points_to_evaluate", "objective", "constraint"),
         )
     }
     values["mode"] = values.get("mode") or experiment.get("mode", "")

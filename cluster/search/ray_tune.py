@@ -28,7 +28,7 @@ from raysweep.cluster.search.proposers import (
 )
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.schedulers import build_scheduler
-from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback
+from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback, UserCallbacks
 from raysweep.cluster.search.warm_start import TriedFirst, WarmStart
 from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
@@ -87,9 +87,9 @@ class TuneTrials:
             recorder: keeps the run's records.
             deadline: when to stop, and why.
         """
-        request, searcher = self._request, self._searcher
-        size = pack_size(request, self._options.pack, self._dataset)
-        most = self._options.max_concurrent
+        request, searcher, options = self._request, self._searcher, self._options
+        size = pack_size(request, options.pack, self._dataset)
+        most = options.max_concurrent
         searcher.limit = concurrency(ray, request, most, packs=size > 1)
         # Smaller packs where there would not be one for every place.
         searcher.pack_size = min(size, -(-searcher.remaining() // searcher.limit))
@@ -103,7 +103,10 @@ class TuneTrials:
             run_config = tune.RunConfig(
                 name="ray",
                 storage_path=ray_folder.uri if ray_states else scratch,
-                callbacks=[TuneCallback(searcher, recorder, deadline)],
+                callbacks=[
+                    TuneCallback(searcher, recorder, deadline),
+                    *([UserCallbacks(options.callbacks)] if options.callbacks else []),
+                ],
                 stop=DeadlineStopper(deadline),
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,

@@ -17,7 +17,7 @@ from raysweep.analysis.tensorboard.writer import TrialWriter
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from raysweep.cluster.runs.progress import Progress
 from raysweep.cluster.search.deadline import Deadline
-from raysweep.cluster.search.goals import Goal
+from raysweep.cluster.search.early_end import EarlyEnd
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
@@ -51,10 +51,10 @@ class RunRecorder:
         deadline: Deadline,
         *,
         hparams: bool = True,
-        goal: Goal | None = None,
+        goal: EarlyEnd | None = None,
     ) -> None:
         self.ledger = ledger
-        self._goal = goal or Goal(ledger)
+        self._goal = goal or EarlyEnd(ledger)
         self._storage, self._progress, self._deadline = storage, progress, deadline
         self._hparams = hparams
         self._writers: dict[int, TrialWriter] = {}

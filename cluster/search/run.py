@@ -21,7 +21,7 @@ from raysweep.cluster.runs.projector import publish_embeddings
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import SavedRun
 from raysweep.cluster.search.deadline import Deadline, stop_on_signal
-from raysweep.cluster.search.goals import Goal
+from raysweep.cluster.search.early_end import EarlyEnd
 from raysweep.cluster.search.objectives.refusals import Refusals
 from raysweep.cluster.search.packing import check_pack
 from raysweep.cluster.search.recorder import RunRecorder
@@ -29,7 +29,7 @@ from raysweep.cluster.search.warm_start import earlier_results
 from raysweep.core.errors import UserError
 from raysweep.core.locks import exclusive
 from raysweep.core.storage import Storage
-from raysweep.core.targets import is_target, user_modules
+from raysweep.core.targets import send_along
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.trial_files import BEST, STATE, trial_folder
 
@@ -149,7 +149,7 @@ def _train(
         trials = TuneTrials(request, storage, options, dataset, ledger, earlier)
     if not trials.remaining():
         return 0
-    goal = Goal(ledger, options.target, options.patience)
+    goal = EarlyEnd(ledger, options.target, options.patience)
     if reached := goal.reached():
         deadline.succeed(reached)
         return int(trials.remaining())
@@ -163,20 +163,12 @@ def _train(
         ray_session(options.address) as ray,
         stop_on_signal(deadline),
     ):
-        _ship(ray, request)
+        send_along(ray.cloudpickle, request.task)
         require_resources(ray, request.cpus, request.gpus)
         for warning in check_cluster(ray, storage.uri):
             progress.say(warning)
         trials.run(ray, recorder, deadline)
     return int(trials.remaining())
-
-
-def _ship(ray: Any, request: SearchRequest) -> None:
-    """Has Ray send the user's modules along, so that workers need no file of theirs."""
-    if is_target(request.task):
-        for module in user_modules(request.task):
-            if module.__name__ != "__main__":  # which is sent by value anyway
-                ray.cloudpickle.register_pickle_by_value(module)
 
 
 def _finish(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from raysweep.core.config import Config
@@ -13,7 +14,7 @@ from raysweep.core.targets import load_target, own_frames
 from raysweep.search_spaces.space import Space, Suggest, Trial
 from raysweep.search_spaces.user.ray_domains import suggest_domains
 
-__all__ = ["bind_user_space"]
+__all__ = ["as_space", "bind_user_space"]
 
 
 def bind_user_space(target: str, task: str, config: Config) -> Suggest:
@@ -28,16 +29,43 @@ def bind_user_space(target: str, task: str, config: Config) -> Suggest:
         UserError: the target cannot be loaded, or is no space.
     """
     space = load_target(target)
+    return space.bind(task, config) if isinstance(space, Space) else _bound(target, space, config)
+
+
+def as_space(name: str, given: Any) -> Space:
+    """A space that a package adds, by its name there.
+
+    Args:
+        name: what it is called from now on.
+        given: a `Space`, a dictionary of Ray Tune's domains or a define-by-run function; of a
+            function the first line of its docstring is the question.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if isinstance(given, Space):
+        return replace(given, name=name)
+    _check(name, given)
+    question = "" if isinstance(given, Mapping) else (given.__doc__ or "").strip()
+    first = question.partition("\n")[0] or f"Which values of {name} are best?"
+    return Space(name, first, lambda trial, config: _bound(name, given, config)(trial))
+
+
+def _bound(target: str, space: Any, config: Config) -> Suggest:
+    _check(target, space)
     if isinstance(space, Mapping):
         return suggest_domains(space, config)
-    if isinstance(space, Space):
-        return space.bind(task, config)
+    return _Defined(target, space, config)
+
+
+def _check(target: str, space: Any) -> None:
+    if isinstance(space, Mapping):
+        return
     if not callable(space) or inspect.isclass(space):
         raise UserError(
             f"'{target}' is {space!r:.80}, and no search space; that is a dictionary of Ray Tune's "
             "domains or a function that asks an Optuna trial for values"
         )
-    return _Defined(target, space, config)
 
 
 class _Defined:

@@ -30,7 +30,7 @@ LAYERS = (
 # The same within cluster/: folders and files of it.
 CLUSTER_LAYERS = (
     ("machines", "runs"),
-    ("features", "models", "search"),
+    ("check", "features", "models", "search"),
     ("interface", "printing", "reproduce"),
     ("commands",),
     ("cli",),
@@ -224,7 +224,8 @@ def test_arrows_within_cluster_go_one_way() -> None:
     refuse(
         wrong,
         "within cluster/ arrows go cli → commands → printing, interface, reproduce → search, "
-        "models, features → runs, machines; move what is shared down, or pass it as an argument",
+        "models, features, check → runs, machines; move what is shared down, or pass it as an "
+        "argument",
     )
 
 

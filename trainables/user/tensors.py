@@ -17,7 +17,7 @@ A model of yours needs a configuration, its data and its network:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from raysweep.core.config import Config
 from raysweep.core.errors import UserError
 from raysweep.core.fingerprints import fingerprint
+from raysweep.data.tables.rows import read_rows
 from raysweep.data.tables.stratified import stratified_split
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
@@ -45,7 +46,13 @@ class NoData(Config):
 
 
 def split(
-    inputs: Any, labels: Any, *, seed: int = 0, val: float = 0.15, test: float = 0.15
+    inputs: Any,
+    labels: Any,
+    *,
+    seed: int = 0,
+    val: float = 0.15,
+    test: float = 0.15,
+    duplicates: bool = False,
 ) -> Dataset:
     """Splits examples at random into training, validation and a sealed test set.
 
@@ -57,6 +64,8 @@ def split(
         seed: of the split.
         val: share of the examples to validate on.
         test: share of the examples to test on, which a search never sees.
+        duplicates: whether equal examples are different ones that look alike, which may then be in
+            several sets (see `Dataset`).
 
     Raises:
         UserError: no examples, another number of labels, or a value that is no finite number.
@@ -77,6 +86,7 @@ def split(
         test={name: v for name, v in arrays.items() if name.startswith("test_")},
         fingerprint=fingerprint(*(arrays[name] for name in sorted(arrays))),
         description=f"{len(x):,} examples: {sizes}",
+        duplicates=duplicates,
     )
 
 
@@ -102,11 +112,13 @@ class TensorLearner(Learner[Any]):
     values sets `metrics = {"val_rmse": "min", "val_loss": "min"}`. Each default can be replaced by
     one method: `loss`, `evaluate`, `batches`.
 
-    `load_data` returns a `Dataset` with arrays `train_inputs`, `train_labels`, `val_inputs` and
-    `val_labels`, and the same for `test`; `split` makes one.
+    A model that is trained on whichever data are named has `Data = raysweep.DataConfig`, and reads
+    the file or folder `config.path()`. `load_data` returns a `Dataset` with arrays `train_inputs`,
+    `train_labels`, `val_inputs` and `val_labels`, and the same for `test`; `split` makes one.
     """
 
     Config: ClassVar[type[TrainingConfig]] = TrainingConfig
+    Data: ClassVar[type[Any]] = NoData
     data_class = NoData
     metrics: ClassVar[Mapping[str, str]] = {"val_accuracy": "max", "val_loss": "min"}
     splits: ClassVar[str] = "rows"
@@ -117,6 +129,8 @@ class TensorLearner(Learner[Any]):
         own = vars(cls)
         if "config_class" not in own:
             cls.config_class = cls.Config
+        if "data_class" not in own and "Data" in own:
+            cls.data_class = cls.Data
         if "name" not in own:
             cls.name = cls.__name__
         if "summary" not in own:
@@ -159,3 +173,38 @@ class TensorLearner(Learner[Any]):
         if labels.is_floating_point():
             return {f"{prefix}_loss": loss, f"{prefix}_rmse": loss**0.5}
         return {f"{prefix}_loss": loss, f"{prefix}_accuracy": hits / len(labels)}
+
+    def predict(self, inputs: Sequence[Any]) -> Any:
+        """Classes with their probabilities, or values.
+
+        Args:
+            inputs: rows of numbers as `load_data` has them, or .csv, .tsv or .npy files of such.
+
+        Returns:
+            A data frame with a row an example: source, and of classes predicted and `p_CLASS` for
+            each, of values predicted (or predicted_1, … where a label is several).
+
+        Raises:
+            UserError: see `data.tables.rows.read_rows`.
+        """
+        import pandas as pd
+
+        known, labels = self.data["train_inputs"], self.data["train_labels"]
+        rows, sources = read_rows(inputs, known.shape[1:])
+        rows = _numbers("inputs", rows)
+        if not known.is_floating_point() and not np.array_equal(rows, np.round(rows)):
+            raise UserError("the model takes whole numbers, and the inputs have fractions")
+        chunks = self.tensor(rows).to(known.dtype).split(self._CHUNK)
+        outputs = torch.cat([self.model(chunk).double() for chunk in chunks]).cpu()
+        table = pd.DataFrame({"source": sources})
+        if labels.is_floating_point():
+            values = outputs.reshape(len(rows), -1).numpy()
+            names = ["predicted"]
+            if labels.ndim > 1:
+                names = [f"predicted_{k}" for k in range(1, values.shape[1] + 1)]
+            table[names] = values
+            return table
+        shares = outputs.softmax(-1).numpy()
+        table["predicted"] = shares.argmax(-1)
+        table[[f"p_{k}" for k in range(shares.shape[1])]] = shares
+        return table

@@ -99,7 +99,7 @@ class UserTrainable(tune.Trainable):
         self._history: list[dict[str, Any]] = []
         self._checkpoint: str | None = None
         self._best: dict[str, Any] = {}
-        self._over = self._repeat = False
+        self._over = self._repeat = self._fresh = False
         try:
             self._read_state(json.loads(self._folder.read(STATE)))
         except FileNotFoundError:
@@ -140,6 +140,7 @@ class UserTrainable(tune.Trainable):
         if self._failure:
             return {"failure": self._failure, "done": True}
         repeated, self._repeat = self._repeat, False
+        fresh, self._fresh = self._fresh, False
         last = self._history[-1]
         infeasible = broken(self._constraints, self._history[0])
         return {
@@ -149,6 +150,7 @@ class UserTrainable(tune.Trainable):
             **({"infeasible": infeasible} if infeasible else {}),
             "report": json.dumps(last),
             "history": json.dumps(self._history) if repeated else "[]",
+            "fresh": fresh,  # and not only that the code has ended, or what was reported before
             "resumable": self._checkpoint is not None,
             "finished": self._over and not infeasible,
             "done": self._over or bool(infeasible),
@@ -199,6 +201,7 @@ class UserTrainable(tune.Trainable):
                 return
         value = row[self._metric]
         self._history.append(row)
+        self._fresh = True
         limit = self._fields.get("epochs")
         self._over = bool(result.get(DONE)) or (limit is not None and epoch >= int(limit))
         checkpoint = self._save_inner()

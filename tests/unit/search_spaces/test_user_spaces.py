@@ -68,6 +68,7 @@ def test_a_domain_gives_what_ray_would_draw(kind: str) -> None:
     quantum = getattr(domain.get_sampler(), "q", None)
     if quantum:
         assert all(math.isclose(v / quantum, round(v / quantum), abs_tol=1e-6) for v in ours)
+    if quantum and "randn" not in kind:  # which has no limits
         assert set(np.round(ours, 9)) <= set(np.round([domain.sample() for _ in range(8000)], 9))
 
 

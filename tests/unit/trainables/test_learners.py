@@ -176,19 +176,6 @@ def test_other_random_numbers_in_between_change_nothing(
     assert Trainer(other).run_epoch() == expected
 
 
-def test_validation_changes_neither_weights_nor_what_follows(
-    learner_class: Class, tiny_dataset: Dataset
-) -> None:
-    one, other = build(learner_class, tiny_dataset), build(learner_class, tiny_dataset)
-    Trainer(other).run_epoch()
-    before = weights(other)
-    assert other.validate() == other.validate()
-    other.test(tiny_dataset.test)
-    assert equal(before, weights(other))
-    Trainer(one).run_epoch()
-    assert Trainer(other).run_epoch() == Trainer(one).run_epoch()
-
-
 def test_the_data_are_never_written_to(learner_class: Class, tiny_dataset: Dataset) -> None:
     before = digest(tiny_dataset.arrays), digest(tiny_dataset.test)
     assert before[0]
@@ -196,17 +183,6 @@ def test_the_data_are_never_written_to(learner_class: Class, tiny_dataset: Datas
     Trainer(learner).run_epoch()
     learner.test(tiny_dataset.test)
     assert (digest(tiny_dataset.arrays), digest(tiny_dataset.test)) == before
-
-
-def test_the_test_set_is_not_among_the_arrays_of_a_trial(
-    learner_class: Class, tiny_dataset: Dataset
-) -> None:
-    arrays, test = tiny_dataset.arrays, tiny_dataset.test
-    assert test
-    assert not set(arrays) & set(test)
-    assert not [name for name in arrays if name.startswith("test")]
-    contents = set(digest(arrays).values())
-    assert not contents & set(digest(test).values())
 
 
 def test_validation_examples_can_be_trained_on_in_the_end(

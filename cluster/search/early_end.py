@@ -5,10 +5,10 @@ from __future__ import annotations
 from raysweep.cluster.runs.ledger import RUNNING, Ledger, TrialRecord
 from raysweep.trainables.learner import is_better
 
-__all__ = ["Goal"]
+__all__ = ["EarlyEnd"]
 
 
-class Goal:
+class EarlyEnd:
     """Says when a search has what it was started for, or is not getting any better.
 
     Args:
