@@ -28,7 +28,7 @@ from benchmarks.harness import CONSOLE, RIVALS, save, verdict
 from raysweep.analysis.pareto.front import hypervolume, non_domination_ranks, reference_box
 from raysweep.cluster.runs.ledger import FINISHED, Ledger
 from raysweep.cluster.search.confirm import mean_interval
-from raysweep.cluster.search.objectives import ParetoProposer
+from raysweep.cluster.search.objectives.proposer import ParetoProposer
 from raysweep.cluster.search.proposers import Proposer, RandomProposer
 from raysweep.core.objectives import Objective
 from raysweep.core.storage import Storage

@@ -32,7 +32,7 @@ class EarlyEnd:
         ledger = self._ledger
         if self._target is None and self._patience is None:
             return
-        best = trial.best(ledger.metric, ledger.mode)
+        best = trial.best(ledger.metric, ledger.mode) if ledger.feasible(trial) else None
         if best is not None and is_better(best[ledger.metric], self._best, ledger.mode):
             self._best, self._leader = best[ledger.metric], trial.index
         if trial.status != RUNNING:

@@ -17,7 +17,8 @@ from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
-from raysweep.cluster.search.objectives import ParetoProposer, Refusals
+from raysweep.cluster.search.objectives.proposer import ParetoProposer
+from raysweep.cluster.search.objectives.refusals import Refusals
 from raysweep.cluster.search.packing import pack_size
 from raysweep.cluster.search.proposers import (
     ListProposer,

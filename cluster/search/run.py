@@ -22,7 +22,7 @@ from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import SavedRun
 from raysweep.cluster.search.deadline import Deadline, stop_on_signal
 from raysweep.cluster.search.early_end import EarlyEnd
-from raysweep.cluster.search.objectives import Refusals
+from raysweep.cluster.search.objectives.refusals import Refusals
 from raysweep.cluster.search.packing import check_pack
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.warm_start import earlier_results

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray import tune
 
 import raysweep
 from raysweep.core.errors import UserError
@@ -20,15 +21,26 @@ pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.timeout(240)]
 _TIMED = ["time_total_s"]
 
 
+_CODE = """
+from ray import tune
+
+
+def steps(config):
+    for step in range(3):
+        tune.report({"score": config["x"] * (step + 1), "cost": config["x"] ** 2})
+"""
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "own_net.py").write_text(_NET)
     (tmp_path / "own_points.py").write_text(_POINTS)
+    (tmp_path / "own_steps.py").write_text(_CODE)
     monkeypatch.chdir(tmp_path)
     path = list(sys.path)
     yield tmp_path
     sys.path[:] = path
-    for name in ("own_net", "own_points"):
+    for name in ("own_net", "own_points", "own_steps"):
         sys.modules.pop(name, None)
 
 
@@ -79,6 +91,31 @@ def test_a_measured_constraint_ends_trials_after_an_epoch(project: Path) -> None
         assert ("val_loss<1 does not hold: it was" in trial["error"]) != kept
     assert {"finished", "stopped"} == set(run.trials["status"])
     assert run.best["val_loss"] < 1.0
+
+
+def test_a_function_is_judged_by_what_it_reports(project: Path) -> None:
+    def run(name: str, *objective: str) -> raysweep.Run:
+        return raysweep.tune(
+            "own_steps.py:steps",
+            {"x": tune.uniform(0, 1)},
+            objective=objective,
+            constraint="cost<=0.25",
+            num_samples=8,
+            scheduler="none",
+            name=name,
+        )
+
+    table = run("steps", "score", "cost:min").trials
+    kept = table["param.x"] <= 0.5
+    assert 0 < kept.sum() < 8
+    assert (table["status"] == kept.map({True: "finished", False: "stopped"})).all()
+    assert (table["epochs"] == kept.map({True: 3, False: 1})).all()
+    front = raysweep.load_run("steps").pareto
+    assert sorted(front["trial"]) == sorted(table["trial"][kept]), "more costs more"
+    with pytest.raises(UserError, match="say whether it is to be small or large, cost:min or"):
+        run("unknown", "score", "cost")
+    with pytest.raises(UserError, match=r"reported cost, score, and not costs; did you mean"):
+        run("wrong", "score", "costs:min")
 
 
 def test_a_limit_that_no_configuration_keeps_is_refused_before_there_is_a_run(

@@ -37,6 +37,14 @@ PROOFS = {
         "tests/ray/test_search.py"
         "::test_packed_trials_have_the_table_of_single_ones_also_resumed_without_packs",
     ],
+    "Several objectives at once": [
+        "tests/unit/cluster/search/test_objectives.py"
+        "::test_a_search_that_broke_off_goes_on_as_if_it_had_not",
+        "tests/unit/cluster/search/test_pareto_halving.py"
+        "::test_the_order_of_arrival_changes_no_decision",
+        "tests/unit/analysis/pareto/test_front.py"
+        "::test_a_hypervolume_is_the_number_of_unit_cells_that_are_dominated",
+    ],
     "A warm start is copied into the run": [
         "tests/unit/cluster/search/test_warm_start.py"
         "::test_a_resumed_search_goes_on_alike_without_the_earlier_run"

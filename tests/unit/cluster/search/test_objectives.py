@@ -10,7 +10,7 @@ from optuna.samplers import GPSampler, RandomSampler, TPESampler
 
 from raysweep.cluster.runs.ledger import FINISHED, STOPPED, Ledger
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
-from raysweep.cluster.search.objectives import ParetoProposer
+from raysweep.cluster.search.objectives.proposer import ParetoProposer
 from raysweep.cluster.search.proposers import Proposer, RandomProposer, TPEProposer
 from raysweep.core.objectives import Constraint, Objective
 from raysweep.core.storage import Storage

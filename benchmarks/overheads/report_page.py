@@ -1,6 +1,6 @@
 """How long a report of a 200-trial search takes, and how large its page is.
 
-    python -m benchmarks.report_page
+    python -m benchmarks.overheads.report_page
 
 The searches are made up (results are a sum of planted effects and noise), their configurations are
 drawn from the real spaces: `dropout_placement`, and `filter_widths`, which has the most columns.
