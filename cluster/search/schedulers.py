@@ -35,6 +35,7 @@ from raysweep.cluster.search.halving import (
     rung_levels,
 )
 from raysweep.core.config import Config
+from raysweep.core.free_config import FreeConfig
 from raysweep.search_spaces import Suggest, sample
 from raysweep.trainables.trial_files import INDEX, member_configs, member_reports, pack_config
 
@@ -216,7 +217,9 @@ def _pbt(
     config_class: type[Config], suggest: Suggest, seed: int, interval: int
 ) -> PopulationBasedTraining:
     """Population-based training over the fields that a running model can change."""
-    fields = changeable(sample(suggest, seed)[1])
+    searched = sample(suggest, seed)[1]
+    # Code of the user's takes a new configuration whole, and goes on from its checkpoint.
+    fields = list(searched) if issubclass(config_class, FreeConfig) else changeable(searched)
     rng = np.random.default_rng(seed)
 
     def draw(name: str) -> Callable[[], Any]:
