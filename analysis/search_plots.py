@@ -130,7 +130,9 @@ def _search(table: pd.DataFrame, fields: Sequence[str], metric: str, mode: str) 
         )
     sign = 1.0 if mode == "min" else -1.0
     badness = np.where(np.isfinite(values), sign * values, np.inf)
-    defaults = np.flatnonzero(table["trial"] == 0)
+    params = [c for c in table.columns if str(c).startswith("param.")]
+    chosen = table[params].notna().any(axis=1)  # a default was not chosen by the searcher
+    defaults = np.flatnonzero((table["trial"] == 0) & ~chosen)
     default = int(defaults[0]) if len(defaults) else None
     limit = _limit(badness[np.isfinite(badness)])
     unit = 0.1 * (limit - badness.min()) or 0.01 * abs(limit) or 0.01

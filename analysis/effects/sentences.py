@@ -8,7 +8,20 @@ import numpy as np
 
 from raysweep.analysis.effects.effect import Effect
 
-__all__ = ["Unit", "effect_sentence", "effect_title"]
+__all__ = [
+    "Unit",
+    "effect_sentence",
+    "effect_title",
+    "of_the_first_trial",
+]
+
+# Longer ones first.
+_FIRST_TRIAL = {
+    "the default configuration": "the first trial",
+    "the default": "the first trial",
+    "by default": "in the first trial",
+    "against default": "against the first trial",
+}
 
 
 class Unit:
@@ -89,6 +102,15 @@ def _range(effect: Effect, indices: np.ndarray) -> str:
     if indices[-1] == len(effect.grid) - 1:
         return f" from {_value(first)}"
     return f" from {_value(first)} to {_value(last)}"
+
+
+def of_the_first_trial(text: str) -> str:
+    """A text about a search without a default: its first trial is what others are compared with."""
+    if text == "default":  # the head of a column
+        return "first trial"
+    for default, first in _FIRST_TRIAL.items():
+        text = text.replace(default, first)
+    return text
 
 
 def _against(effect: Effect) -> str:

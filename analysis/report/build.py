@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from raysweep.analysis.effects.sentences import Unit
+from raysweep.analysis.effects.sentences import Unit, of_the_first_trial
 from raysweep.analysis.reference import Reference
 from raysweep.analysis.report.page import Cell, Grid, Page, Section
 from raysweep.analysis.report.sections.effects import effects, importances, pairs
@@ -56,7 +56,7 @@ def build_page(subjects: Sequence[Subject]) -> Page:
 
 def _sections(subject: Subject) -> list[Section]:
     trials, facts = subject.trials, subject.facts
-    return [
+    sections = [
         _state(trials, facts),
         headline(trials, facts),
         standing(trials, facts, subject.references),
@@ -74,6 +74,32 @@ def _sections(subject: Subject) -> list[Section]:
         next_steps(trials, facts),
         how_made(trials, facts),
     ][int(facts.complete and "failed" not in trials.counts()) :]
+    return sections if trials.has_default else [_of_the_first_trial(s) for s in sections]
+
+
+def _of_the_first_trial(section: Section) -> Section:
+    """The section in the words of a search that had no default configuration."""
+
+    def cell(value: Cell | str) -> Cell | str:
+        if isinstance(value, str):
+            return of_the_first_trial(value)
+        return replace(value, text=of_the_first_trial(value.text))
+
+    grids = tuple(
+        replace(
+            grid,
+            head=tuple(map(of_the_first_trial, grid.head)),
+            rows=tuple(tuple(map(cell, row)) for row in grid.rows),
+        )
+        for grid in section.grids
+    )
+    return replace(
+        section,
+        title=of_the_first_trial(section.title),
+        sentences=tuple(map(of_the_first_trial, section.sentences)),
+        grids=grids,
+        notes=tuple(map(of_the_first_trial, section.notes)),
+    )
 
 
 def _of_run(name: str, sections: Sequence[Section]) -> list[Section]:

@@ -56,6 +56,11 @@ class RunFacts:
         return request
 
     @property
+    def measures_itself(self) -> bool:
+        """Whether the user's own code says what it measured, as Ray Tune's trainables do."""
+        return "mode" in self.request  # of a learner the metric tells it
+
+    @property
     def scheduler(self) -> str:
         """The scheduler's name, or "none" where nothing was searched."""
         searched = self.request.get("spaces") or self.request.get("search")
@@ -105,6 +110,11 @@ class Trials:
             {str(k).removeprefix("param."): v for k, v in record.items() if not _missing(v)}
             for record in records
         ]
+
+    @property
+    def has_default(self) -> bool:
+        """Whether trial 0 has a default configuration, and not one that the searcher chose."""
+        return not self.params or not self.params[0]
 
     @cached_property
     def curves(self) -> list[list[float]]:

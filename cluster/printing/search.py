@@ -54,10 +54,15 @@ def search_summary(
         "num_trials": len(ledger),
         "counts": counts,
         "best": trial_summary(ledger, ranked[0]) if ranked else None,
-        "default": trial_summary(ledger, ledger.trials[0]) if len(ledger) else None,
+        "default": trial_summary(ledger, ledger.trials[0]) if _has_default(ledger) else None,
         "failures": [{"trial": t.index, "error": t.error} for t in ledger if t.status == FAILED],
         **front_record(ledger),
     }
+
+
+def _has_default(ledger: Ledger) -> bool:
+    """Whether trial 0 has the default configuration; code without one starts with any other."""
+    return len(ledger) > 0 and not ledger.trials[0].params
 
 
 def _searched(ledger: Ledger) -> set[str]:
@@ -98,7 +103,7 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
         console.print(f"trial {failure['trial']} failed: {failure['error']}", markup=False)
     console.print(counts_line(summary["counts"]))
     print_front(console, result.ledger, summary["searched"])
-    _print_effects(console, effects, request.metric)
+    _print_effects(console, effects, request.metric, has_default=bool(summary["default"]))
     run = result.storage.uri
     console.print(f"table        {run}/trials.parquet", markup=False)
     if summary["best"]:
@@ -115,15 +120,18 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
         console.print(f"next         {command} confirm {run}", markup=False)
 
 
-def _print_effects(console: Console, effects: Sequence[Effect], metric: str) -> None:
+def _print_effects(
+    console: Console, effects: Sequence[Effect], metric: str, *, has_default: bool
+) -> None:
     """Says of each field what it did, those with a measurable effect first."""
-    from raysweep.analysis.effects.sentences import effect_sentence
+    from raysweep.analysis.effects.sentences import effect_sentence, of_the_first_trial
 
     if not effects:
         return
     console.print("\n[bold]What mattered[/], other fields averaged over, with 95% intervals")
     for effect in sorted(effects, key=lambda e: e.verdict == "no measurable difference"):
-        console.print(f"  {effect_sentence(effect, metric)}", markup=False)
+        text = effect_sentence(effect, metric)
+        console.print(f"  {text if has_default else of_the_first_trial(text)}", markup=False)
     console.print()
 
 
@@ -139,12 +147,14 @@ def command_name() -> str:
 
 
 def comparison(summary: dict[str, Any]) -> Any:
-    """A table of the best trial beside the default."""
+    """A table of the best trial beside the default, if there is one."""
     from rich.table import Table
 
     best, default = summary["best"], summary["default"]
-    shown = {f"best (trial {best['trial']})": best, "default (trial 0)": default}
-    if best["trial"] == 0:
+    shown = {f"best (trial {best['trial']})": best}
+    if default is not None:
+        shown["default (trial 0)"] = default
+    if default is not None and best["trial"] == 0:
         shown = {"default (trial 0)" if summary["num_trials"] == 1 else "the default is best": best}
     table = Table(box=None, pad_edge=False)
     table.add_column("")
@@ -156,7 +166,8 @@ def comparison(summary: dict[str, Any]) -> Any:
         table.add_row(name, *(value_text(t["metrics"].get(name)) for t in shown.values()))
     table.add_row("at epoch", *(str(t["metrics"].get("epoch", "–")) for t in shown.values()))
     for name, value in best["config"].items():
-        if value != default["config"][name] or name in summary["searched"]:
+        other = value if default is None else default["config"][name]
+        if value != other or name in summary["searched"]:
             table.add_row(name, *(_value(t["config"][name]) for t in shown.values()))
     return table
 
@@ -236,7 +247,7 @@ def print_confirmation(confirmation: Confirmation, *, as_json: bool) -> None:
 
     console = Console(soft_wrap=True, highlight=False)
     names = [confirmation.metric, confirmation.metric.replace("test_", "val_", 1)]
-    names = [name for name in names if name in confirmation.rows[0]]
+    names = [name for name in dict.fromkeys(names) if name in confirmation.rows[0]]
     table = Table(box=None, pad_edge=False)
     for name in ("configuration", "seeds", *names):
         table.add_column(name, justify="right" if name != "configuration" else "left")

@@ -102,7 +102,8 @@ class Progress(StatusLine):
         if ranked:
             best = ranked[0].best(ledger.metric, ledger.mode) or {}
             parts.append(f"best {ledger.metric} {best[ledger.metric]:.4f}")
-            default = ledger.trials[0].best(ledger.metric, ledger.mode)
+            first = ledger.trials[0]
+            default = None if first.params else first.best(ledger.metric, ledger.mode)
             if default:
                 parts.append(f"default {default[ledger.metric]:.4f}")
         parts.append(f"{counts[RUNNING]} under way")

@@ -71,7 +71,7 @@ def _confirmed_rows(
         return [(name, "not opened", "not opened", value) for name, value in published.items()]
     by_trial = {record["trial"]: record for records in logged for record in records}
     rows: list[tuple[Cell | str, ...]] = []
-    for name in (trials.metric, test):
+    for name in dict.fromkeys((trials.metric, test)):
         cells: list[Cell | str] = []
         for row in (trials.best, trials.default):
             record = by_trial.get(trials.number(row)) if row is not None else None

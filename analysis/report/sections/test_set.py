@@ -13,6 +13,12 @@ def test_set(trials: Trials, facts: RunFacts) -> Section:
     """Test figures as `confirm` logged them, and how many times the test set was opened."""
     log = facts.confirmed or {}
     openings = log.get("test_set_openings", [])
+    if facts.measures_itself:
+        return Section(
+            "test",
+            "What was measured is what your code reports",
+            ("A sealed test set, opened by `raysweep confirm`, is for a Learner only.",),
+        )
     if not openings:
         return Section(
             "test",

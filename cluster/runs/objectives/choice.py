@@ -69,9 +69,11 @@ def best_where(run: SavedRun, where: Sequence[str]) -> TrialRecord:
 def _row(run: SavedRun, trial: TrialRecord, limits: Sequence[Constraint]) -> dict[str, Any]:
     """A trial's best result, with what limits name and can be computed."""
     row = trial.best(run.request.metric, run.request.mode) or {}
-    learner = run.request.learner
     wanted = any(limit.name == "num_parameters" for limit in limits)
-    if wanted and "num_parameters" not in row and not issubclass(learner, TuneTask):
+    if wanted and "num_parameters" not in row:
+        learner = run.request.learner
+        if issubclass(learner, TuneTask):  # which measured what it measured
+            return row
         config = learner.config_class.create(trial.config)
         row = {**row, "num_parameters": num_parameters(learner, config, run.dataset.arrays)}
     return {name: value for name, value in row.items() if isinstance(value, (int, float))}
