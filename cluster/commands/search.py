@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("list")(list_everything)
 
 
-@with_options("Search", "Metric", "Data", "Trials", "Where", but="workers")
+@with_options("Search", "Metric", "Data", "Trials", "Where")
 def tune(
     task: Annotated[str, typer.Argument(help="What to train; `raysweep list` shows all.")],
     space: Annotated[
