@@ -41,6 +41,9 @@ def tune(
     The same command again resumes an interrupted search and repeats nothing. Nothing is chosen by
     the test set; `raysweep confirm` opens that once, at the end.
 
+    With --workers N as many processes train each trial together: each takes its rows of every
+    batch.
+
     Example: raysweep tune matrix_factorization l2 embedding_size --num-samples 60
 
     Example: raysweep tune sentiment --search learning_rate=1e-4..1e-2:log

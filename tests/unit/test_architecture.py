@@ -67,6 +67,12 @@ PROOFS = {
     "One model in several processes": [
         "tests/ray/test_data_parallel.py::test_a_killed_worker_costs_no_epoch_and_changes_nothing"
     ],
+    "A trial in several processes takes all its places or none": [
+        "tests/ray/test_shared_trials.py"
+        "::test_trials_of_two_processes_fill_the_cluster_and_have_the_table_of_single_ones",
+        "tests/ray/test_shared_trials.py::test_a_lost_process_costs_no_epoch",
+        "tests/ray/test_shared_trials.py::test_an_error_in_one_process_fails_its_trial_alone",
+    ],
     "A space can shape another one": [
         "tests/unit/search_spaces/test_spaces.py"
         "::test_a_space_that_comes_first_shapes_what_the_others_ask"
