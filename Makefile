@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+LIBRARIES := .venv/.libraries
 SAMPLES := $(wildcard ../shared/data)
 
 # Real samples beside the checkout, for the tests that need them; see README, "Data".
@@ -15,12 +16,12 @@ endif
 tune: $(READY)
 	$(BIN)/raysweep tune matrix_factorization l2 embedding_size --num-samples 40
 
-test: $(READY)
+test: $(LIBRARIES)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
 	$(BIN)/python -m pytest tests/packaging tests/ray tests/browser
 
 # Runs every command that the pages print.
-test-docs: $(READY)
+test-docs: $(LIBRARIES)
 	$(BIN)/python -m pytest tests/docs
 
 test-hosts: $(READY)
@@ -63,6 +64,11 @@ $(READY): pyproject.toml constraints.txt
 	@echo 'Setting up .venv: about 6 GB, most of it PyTorch; a few minutes on a fast connection …'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Libraries that people train with, which the tests search with.
+$(LIBRARIES): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[libraries]'
 	touch $@
 
 clean:

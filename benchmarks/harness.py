@@ -29,7 +29,7 @@ __all__ = [
     "REPORTS",
     "RIVALS",
     "Contestant",
-    "Run",
+    "Timed",
     "facts",
     "in_turns",
     "pairwise",
@@ -80,7 +80,7 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Run:
+class Timed:
     """One run of a contestant.
 
     Attributes:
@@ -110,7 +110,7 @@ def run(
     watch: Watch | None = None,
     period: float = 0.5,
     seed: int = 0,
-) -> Run:
+) -> Timed:
     """Runs a contestant in a fresh process on a copy of its inputs, and leaves nothing behind.
 
     Args:
@@ -147,7 +147,7 @@ def run(
         if process.returncode != 0 or not lines:
             tail = "\n".join(errors.read_text(errors="replace").splitlines()[-20:])
             raise RuntimeError(f"{contestant.name} ended with {process.returncode}:\n{tail}")
-        return Run(seconds, json.loads(lines[-1]), (load, os.getloadavg()[0]))
+        return Timed(seconds, json.loads(lines[-1]), (load, os.getloadavg()[0]))
 
 
 def _environment(contestant: Contestant, folder: Path, seed: int) -> dict[str, str]:
@@ -191,12 +191,14 @@ def _stop(process: psutil.Popen) -> None:
             member.kill()
 
 
-def in_turns(contestants: Sequence[Contestant], inputs: Path, repeats: int) -> dict[str, list[Run]]:
+def in_turns(
+    contestants: Sequence[Contestant], inputs: Path, repeats: int
+) -> dict[str, list[Timed]]:
     """Runs every contestant `repeats` times; every other round in the opposite order.
 
     The round's number, from 0, is its seed.
     """
-    runs: dict[str, list[Run]] = {contestant.name: [] for contestant in contestants}
+    runs: dict[str, list[Timed]] = {contestant.name: [] for contestant in contestants}
     for repeat in range(repeats):
         for contestant in contestants if repeat % 2 == 0 else reversed(contestants):
             done = run(contestant, inputs, seed=repeat)
@@ -258,7 +260,7 @@ def report_path(theme: str, kind: str) -> Path:
     return REPORTS / f"{theme}-{cpu}-{kind}-{machine['time'].partition('T')[0]}.json"
 
 
-def save(path: Path | None, record: Mapping[str, Any], runs: Mapping[str, Sequence[Run]]) -> None:
+def save(path: Path | None, record: Mapping[str, Any], runs: Mapping[str, Sequence[Timed]]) -> None:
     """Writes everything that was measured as JSON, if a path was given."""
     if path is None:
         return

@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.harness import CONSOLE, Run, save, scratch
+from benchmarks.harness import CONSOLE, Timed, save, scratch
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -107,7 +107,7 @@ def _stage(options: argparse.Namespace) -> None:
     print(json.dumps({**answer, "peak_mib": _peak_mib()}))
 
 
-def _child(stage: str, folder: Path, options: argparse.Namespace) -> Run:
+def _child(stage: str, folder: Path, options: argparse.Namespace) -> Timed:
     # A child's ru_maxrss starts at its parent's: this process must stay small.
     sizes = ("ratings", "users", "items", "batch_size")
     flags = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in sizes]
@@ -122,10 +122,10 @@ def _child(stage: str, folder: Path, options: argparse.Namespace) -> Run:
     )
     seconds = time.perf_counter() - start
     CONSOLE.print(f"{stage}: {seconds:.1f} s", style="dim")
-    return Run(seconds, json.loads(done.stdout.splitlines()[-1]), (0.0, 0.0))
+    return Timed(seconds, json.loads(done.stdout.splitlines()[-1]), (0.0, 0.0))
 
 
-def _show(runs: dict[str, Run]) -> None:
+def _show(runs: dict[str, Timed]) -> None:
     load, train = runs["load"].answer, runs["train"].answer
     table = Table("step", "rows", "seconds", "peak RSS so far")
     rows = [

@@ -24,7 +24,8 @@ from raysweep.data.features.check import class_positions, top1
 from raysweep.data.features.job import FeatureRequest, finish, open_job
 from raysweep.data.features.shard_index import ShardIndex
 from raysweep.data.images.lists import list_images
-from raysweep.data.sources.fetch import CATALOGUE, fetch
+from raysweep.data.sources.catalogue import known_datasets
+from raysweep.data.sources.fetch import fetch
 
 __all__ = ["FeatureResult", "Tally", "run_features"]
 
@@ -262,7 +263,7 @@ def _quiet_ray() -> Iterator[None]:
 
 def _images_uri(images: str) -> str:
     """A path or address, or where a known dataset lies."""
-    if images in CATALOGUE and not Path(images).exists():
+    if images in known_datasets() and not Path(images).exists():
         return str(fetch(images))
     return images
 

@@ -31,6 +31,8 @@ def tune(
     scheduler: str = "asha",
     metric: str = "",
     mode: str = "",
+    objective: str | Sequence[str] = (),
+    constraint: str | Sequence[str] = (),
     grace_period: int = 0,
     reduction_factor: float = 3,
     warm_start: str | Sequence[str] = (),
@@ -46,11 +48,15 @@ def tune(
     workers: int = 1,
     pack: str | int = "auto",
     max_concurrent: int | None = None,
+    points_to_evaluate: Sequence[Mapping[str, Any]] = (),
+    target: float | None = None,
+    patience: int | None = None,
     time_budget: float | None = None,
     name: str | None = None,
     storage: str | os.PathLike[str] = "runs",
     address: str | None = None,
     changed_code: bool = False,
+    callbacks: Sequence[Any] = (),
     quiet: bool = True,
 ) -> Run:
     """Searches; resumes or extends the run that these arguments name. See `raysweep tune --help`.
@@ -68,6 +74,9 @@ def tune(
         scheduler: "asha", "hyperband", "median", "pbt" or "none".
         metric: validation metric to choose by; the trainable's own by default.
         mode: "min" or "max", for a metric that a function of yours reports.
+        objective: what to judge by in place of the metric: "NAME", "NAME:min" or "NAME:max", or
+            several, of which `Run.pareto` has the front.
+        constraint: what every trial has to keep to, e.g. "num_parameters<=2e6", or several.
         grace_period: epochs before the first comparison; a quarter of all by default.
         reduction_factor: one trial in so many goes on at a rung.
         warm_start: earlier runs, by name or folder, whose results the search starts from.
@@ -83,11 +92,15 @@ def tune(
         workers: processes that train each trial together, each with these cpus and gpus.
         pack: how many trials train in one process: "auto", "off" or a number.
         max_concurrent: trials at a time; as many as fit by default.
+        points_to_evaluate: fields of configurations of yours, tried right after the default.
+        target: a value of the metric that is good enough: reaching it ends the search.
+        patience: trials in a row that may bring nothing better before the search ends.
         time_budget: seconds after which to pause; the same call goes on.
         name: the run's; equal requests share one by default.
         storage: folder of all runs, or an address such as s3://bucket/folder.
         address: a Ray cluster's; this machine alone by default.
         changed_code: go on with a run although the code of your trainable has changed since.
+        callbacks: Ray Tune's callbacks (`ray.tune.Callback`) of yours; one that fails is left out.
         quiet: no progress line.
 
     Returns:
@@ -225,7 +238,8 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     Args:
         run: as `tune` or `load_run` gives it.
         inputs: for sentiment, texts; for a ratings model, pairs of a user's and an item's id; for
-            image_head, paths of images.
+            image_head, paths of images; for a model of yours what its method `predict` takes, which
+            for a TensorLearner is rows of numbers, or .csv and .npy files of such.
 
     Returns:
         Texts and images: source, predicted, and the probability of each class as `p_CLASS`; an
@@ -235,42 +249,12 @@ def predict(run: Run, inputs: Iterable[Any]) -> pd.DataFrame:
     Raises:
         UserError: an input of another kind, an unknown id, a run without a trained model.
     """
-    import pandas as pd
+    from raysweep.cluster.models.predict import predict_inputs
 
-    from raysweep.cluster.models import ratings
-    from raysweep.cluster.models.image_inputs import find_images
-    from raysweep.cluster.models.images import classify_images
-    from raysweep.cluster.models.text_inputs import read_texts
-    from raysweep.cluster.models.texts import classify_texts
-    from raysweep.trainables.images.image_head import ImageHead
-    from raysweep.trainables.ratings.learner import RatingsLearner
-    from raysweep.trainables.texts.sentiment import Sentiment
-
-    given, learner = list(inputs), run.saved.request.learner
+    given = [inputs] if isinstance(inputs, str) else list(inputs)
     if not given:
         raise UserError("nothing to predict: the inputs are empty")
-    if issubclass(learner, RatingsLearner):
-        if any(isinstance(pair, str) or len(pair) != 2 for pair in given):
-            raise UserError(
-                "a ratings model is asked with pairs (user, item), such as ('196', '242')"
-            )
-        return pd.DataFrame([ratings.predict(run.saved, str(u), str(i)) for u, i in given])
-    if issubclass(learner, Sentiment):
-        texts = classify_texts(run.saved, read_texts(given), top=0)
-        return pd.DataFrame([_class_row(a.text, a.predicted, a.probabilities) for a in texts])
-    if issubclass(learner, ImageHead):
-        images = classify_images(run.saved, find_images(tuple(map(str, given))))
-        rows = [{**_class_row(a.source, a.predicted, a.probabilities), "reason": a.reason}
-                for a in images]  # fmt: skip
-        return pd.DataFrame(rows)
-    raise UserError(f"a run of {run.saved.request.task} predicts nothing; see `raysweep --help`")
-
-
-def _class_row(
-    source: str, predicted: str | None, probabilities: Mapping[str, float]
-) -> dict[str, Any]:
-    shares = {f"p_{name}": share for name, share in probabilities.items()}
-    return {"source": source, "predicted": predicted, **shares}
+    return predict_inputs(run.saved, given)
 
 
 @dataclass(frozen=True)
@@ -338,6 +322,17 @@ class Run:
         if self._trials.best is None:
             raise UserError(f"{self.folder} has no trial with a result yet")
         return dict(self._trials.configs[self._trials.best])
+
+    @property
+    def pareto(self) -> pd.DataFrame:
+        """The rows of `trials` that no other one beats in every objective.
+
+        In order of the first objective, the best first. With one metric alone, the best trial.
+        """
+        from raysweep.cluster.runs.objectives.choice import pareto_front
+
+        front = [trial.index for trial in pareto_front(self.saved.ledger)]
+        return self.trials.set_index("trial", drop=False).loc[front].reset_index(drop=True)
 
     def effects(self) -> pd.DataFrame:
         """What each searched field did, the most important one first.

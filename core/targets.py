@@ -5,6 +5,7 @@ An object that was given in Python gets such a name, too, so that a run can say 
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib
@@ -165,8 +166,8 @@ def _import_file(path: Path) -> ModuleType:
 def own_frames(error: Exception) -> str:
     """The traceback from the first frame on that is neither ours nor Python's import system's."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = str(Path(__file__))
-    kept = [f for f in frames if f.filename != ours and not f.filename.startswith("<frozen")]
+    hidden = (str(Path(__file__)), str(importlib.__file__))
+    kept = [f for f in frames if f.filename not in hidden and not f.filename.startswith("<frozen")]
     lines = [*traceback.format_list(kept), *traceback.format_exception_only(error)]
     return "".join(lines).rstrip()
 
@@ -199,13 +200,40 @@ def user_modules(target: str) -> list[ModuleType]:
 
 
 def source_hash(*targets: str) -> str:
-    """A hash of the source of the `user_modules` of these targets; empty where there are none."""
+    """A hash of the source that these targets consist of; empty where no file of the user's does.
+
+    That is the modules that they name and, of the `user_modules`, those that these import.
+    """
     digest = hashlib.sha256()
-    found = {module.__name__: module for target in targets for module in user_modules(target)}
-    modules = [found[name] for name in sorted(found)]
-    for module in modules:
-        digest.update(module.__name__.encode() + b"\0" + Path(str(module.__file__)).read_bytes())
-    return digest.hexdigest()[:16] if modules else ""
+    used: dict[str, ModuleType] = {}
+    for target in targets:
+        known = {module.__name__: module for module in user_modules(target)}
+        waiting = [getattr(_code_of(load_target(target)), "__module__", "")]
+        while waiting:
+            name = waiting.pop()
+            if name in known and name not in used:
+                used[name] = known[name]
+                waiting += _imported_names(known[name])
+    for name in sorted(used):
+        digest.update(name.encode() + b"\0" + Path(str(used[name].__file__)).read_bytes())
+    return digest.hexdigest()[:16] if used else ""
+
+
+def _imported_names(module: ModuleType) -> list[str]:
+    """What the module's source imports, anywhere in it, by full names of modules."""
+    names: list[str] = []
+    package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
+    for node in ast.walk(ast.parse(Path(str(module.__file__)).read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    parents = [name.rpartition(".")[0] for name in names]
+    return [*names, *parents]
 
 
 def send_along(cloudpickle: Any, target: str) -> None:

@@ -27,13 +27,19 @@ from raysweep.core.config import option  # noqa: E402
 from raysweep.core.errors import UserError  # noqa: E402
 
 if TYPE_CHECKING:
+    from raysweep.data.sources.catalogue import CatalogueEntry
+    from raysweep.search_spaces.space import Space
+    from raysweep.trainables.dataset import DataConfig
     from raysweep.trainables.learner import Learner
     from raysweep.trainables.optim import TrainingConfig
-    from raysweep.trainables.tensors import TensorLearner, split
+    from raysweep.trainables.user.tensors import TensorLearner, split
 
 __all__ = [
+    "CatalogueEntry",
+    "DataConfig",
     "Learner",
     "Run",
+    "Space",
     "TensorLearner",
     "TrainingConfig",
     "UserError",
@@ -48,10 +54,13 @@ __all__ = [
 
 # What a model of yours needs imports PyTorch, which takes seconds: only when it is asked for.
 _LATER = {
+    "CatalogueEntry": "raysweep.data.sources.catalogue",
+    "DataConfig": "raysweep.trainables.dataset",
     "Learner": "raysweep.trainables.learner",
-    "TensorLearner": "raysweep.trainables.tensors",
+    "Space": "raysweep.search_spaces.space",
+    "TensorLearner": "raysweep.trainables.user.tensors",
     "TrainingConfig": "raysweep.trainables.optim",
-    "split": "raysweep.trainables.tensors",
+    "split": "raysweep.trainables.user.tensors",
 }
 
 

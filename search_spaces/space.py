@@ -17,8 +17,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from raysweep.core.errors import UserError, nearest
+from raysweep.search_spaces.fields import why_not
 
-__all__ = ["Space", "Suggest", "SuggestWith", "Trial", "combine", "grid", "read", "sample"]
+__all__ = [
+    "Space",
+    "Suggest",
+    "SuggestWith",
+    "Trial",
+    "check_known",
+    "combine",
+    "grid",
+    "read",
+    "sample",
+]
 
 
 class Trial(Protocol):
@@ -47,41 +58,50 @@ SuggestWith = Callable[[Trial, Any], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Space:
-    """A question about some trainables' fields, and how to suggest values for them.
+    """A question about fields, and how to suggest values for them.
+
+    A space covers every trainable whose configuration has the fields that it needs: a model that is
+    added needs no line here.
 
     Attributes:
         name: the word on the command line.
         question: the question in words, for help and reports.
-        suggest: by trainable, the define-by-run function of a trial and the configuration so far
-            (which tells, for instance, how many layers there are to place dropout after).
+        suggest: the define-by-run function of a trial and the configuration so far (which tells,
+            for instance, how many layers there are to place dropout after).
+        needs: the fields without which it makes no sense, by name or by ending such as `*_l2`; with
+            a | between alternatives. None by default.
         first: whether other spaces depend on its fields: in a combination it suggests before them,
             and the configuration that they get has its fields.
     """
 
     name: str
     question: str
-    suggest: Mapping[str, SuggestWith]
+    suggest: SuggestWith
+    needs: tuple[str, ...] = ()
     first: bool = False
 
+    def covers(self, config: Any) -> bool:
+        """Whether a configuration has what the space needs."""
+        return not why_not(config, self.needs)
+
     def bind(self, trainable: str, config: Any) -> Bound:
-        """Fixes trainable and configuration, so that a function of the trial alone is left.
+        """Fixes the configuration, so that a function of the trial alone is left.
 
         Args:
-            trainable: its name, e.g. `sentiment`.
+            trainable: its name, e.g. `sentiment`, for messages.
             config: its configuration so far.
 
         Raises:
-            UserError: the space does not cover the trainable.
+            UserError: the space does not cover the trainable; the message names what is missing.
         """
-        if trainable not in self.suggest:
-            covered = ", ".join(self.suggest)
-            raise UserError(f"the space '{self.name}' is not for {trainable}; it covers {covered}")
-        return Bound(self.suggest[trainable], config, self.first)
+        if reason := why_not(config, self.needs):
+            raise UserError(f"the space '{self.name}' is not for {trainable}: {reason}")
+        return Bound(self.suggest, config, self.first)
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A space's function for one trainable, and the configuration that it starts from."""
+    """A space's function, and the configuration that it starts from."""
 
     suggest: SuggestWith
     config: Any
@@ -285,8 +305,8 @@ def read(suggest: Suggest, params: Mapping[str, Any]) -> dict[str, Any]:
     return suggest(_FixedTrial(params))
 
 
-def check_known(name: str, spaces: Mapping[str, Space]) -> Space:
-    """The space of that name; raises UserError with the nearest name if there is none."""
+def check_known(name: str, spaces: Mapping[str, Space], others: Sequence[str] = ()) -> Space:
+    """The space of that name; raises UserError with the nearest name, also of `others`, if none."""
     if name not in spaces:
-        raise UserError(f"no search space is called '{name}'{nearest(name, spaces)}")
+        raise UserError(f"no search space is called '{name}'{nearest(name, [*spaces, *others])}")
     return spaces[name]

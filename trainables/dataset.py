@@ -5,13 +5,35 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from raysweep.core.config import Config, option
 from raysweep.core.errors import UserError
 
-__all__ = ["Dataset"]
+__all__ = ["DataConfig", "Dataset"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig(Config):
+    """The data's configuration of a model that is trained on whichever data are named."""
+
+    dataset: str = option("", "a known dataset, or a file or folder of yours")
+    data_dir: str | None = option(None, "folder with your copy of the dataset")
+
+    def path(self) -> Path:
+        """Where the dataset lies; a known one is fetched.
+
+        Raises:
+            UserError: none is named, or it cannot be fetched.
+        """
+        from raysweep.data.sources.fetch import dataset_path
+
+        if not self.dataset:
+            raise UserError("name the data: --dataset NAME, or a file or folder of yours")
+        return dataset_path(self.dataset, self.data_dir)
 
 
 @dataclass(frozen=True)

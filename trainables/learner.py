@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -45,6 +45,10 @@ class Learner(ABC, Generic[C]):
             every array named `val_…` has a row for each example, and every weight has a gradient in
             every batch. "exactly": besides, what is drawn for a row does not depend on the process
             that it is in, and `loss` takes batches without rows.
+        predictor: how a trained model is asked. "", the default: by `predict`, where the family has
+            that method. `package.module:name`: by that function of a learner and inputs. Or what
+            the inputs are, for families that take texts, images or pairs of a ratings' data:
+            "texts", "images" or "ratings".
 
     Attributes:
         config: the family's configuration.
@@ -68,6 +72,7 @@ class Learner(ABC, Generic[C]):
     metrics: ClassVar[Mapping[str, str]]
     packed_fields: ClassVar[frozenset[str]] = frozenset()
     splits: ClassVar[str] = "no"
+    predictor: ClassVar[str] = ""
     rank: int = 0
     num_workers: int = 1
 
@@ -163,6 +168,24 @@ class Learner(ABC, Generic[C]):
             The main one first; empty for a family that learns none. A key is made of letters.
         """
         return {}
+
+    def predict(self, inputs: Sequence[Any]) -> Any:
+        """What the trained model answers; a family that can be asked overrides it.
+
+        It is called by `raysweep predict` and `raysweep.predict`, with the model in evaluation mode
+        and without gradients.
+
+        Args:
+            inputs: one or more; from the command line as they were typed.
+
+        Returns:
+            A list with an answer for each input, which is a value, or a mapping of columns to
+            values; or a data frame.
+
+        Raises:
+            UserError: an input that the model cannot take.
+        """
+        raise NotImplementedError(f"{self.name} has no method predict")
 
     # What every family has.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -33,6 +34,9 @@ class TrainingConfig(Config):
     stop_after: int | None = option(
         None, "epochs after which to stop, within a schedule of all `epochs`; all by default", low=1
     )
+    stop_patience: int | None = option(
+        None, "epochs without a better validation metric that end training; none by default", low=1
+    )
     batch_size: int = option(512, "examples a step", low=1)
     optimizer: str = option("adam", "update rule", choices=OPTIMIZERS)
     learning_rate: float = option(5e-3, "step size at its highest", low=1e-7, high=10.0)
@@ -58,6 +62,16 @@ class TrainingConfig(Config):
             )
         if self.lr_phases:
             parse_phases(self.lr_phases)
+
+    def search_ranges(self) -> Mapping[str, Any]:
+        """What search spaces try for these fields, where their own ranges do not suit the model.
+
+        Returns:
+            By field: (lowest, highest) or a list of values; for `learning_rate` also the range of
+            each optimiser by its name; None where no space is to search the field, as it is set
+            here. Spaces have ranges for fields that are not named. They ask in this order.
+        """
+        return {}
 
 
 def parse_phases(text: str) -> list[tuple[int, float]]:

@@ -11,16 +11,18 @@ import contextlib
 import json
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from ray import tune
 
+from raysweep.core.objectives import Constraint, Objective, broken, judged_by
 from raysweep.core.ray_private import empty_checkpoint
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
 from raysweep.trainables.learner import Learner, is_better
+from raysweep.trainables.measures import Meter
 from raysweep.trainables.optim import TrainingConfig
 from raysweep.trainables.pack import Pack
 from raysweep.trainables.parallel import Parallel
@@ -35,8 +37,8 @@ class LearnerTrainable(tune.Trainable):
 
     The configuration holds the learner's fields and `trial_index`. What is the same for all trials
     comes through `tune.with_parameters`: the learner's class, its arrays (one copy a node, read in
-    place), the run's folder, the metric with its mode, the number of threads, and whether the trial
-    has a GPU.
+    place), the run's folder, the metric with its mode, the number of threads, whether the trial
+    has a GPU, and objectives and constraints, which say what is measured.
     """
 
     # Of workers that share one trial's batches (`cluster.search.ray_train`).
@@ -53,6 +55,8 @@ class LearnerTrainable(tune.Trainable):
         threads: int = 1,
         gpus: float = 0,
         ray_states: bool = True,
+        objectives: Sequence[Objective] = (),
+        constraints: Sequence[Constraint] = (),
     ) -> None:
         """Starts the process's first trial."""
         assert learner_class is not None
@@ -60,6 +64,7 @@ class LearnerTrainable(tune.Trainable):
         torch.set_num_threads(threads)
         self._learner_class, self._arrays = learner_class, arrays
         self._metric, self._mode = metric, mode
+        self._objectives, self._constraints = objectives, constraints
         self._device = "cuda" if gpus else "cpu"
         if 0 < gpus < 1:
             # Trials that share a GPU: one that takes more fails by itself, not its neighbours.
@@ -91,13 +96,16 @@ class LearnerTrainable(tune.Trainable):
     def _start_learner(self, config: dict[str, Any]) -> None:
         values = {k: v for k, v in config.items() if k != INDEX}
         self._settings: TrainingConfig = self._learner_class.config_class.create(values)
+        named = judged_by(self._objectives, self._constraints)
+        self._meter = Meter(named, torch.device(self._device))
         self._learner = self._learner_class(self._settings, self._arrays, self._device)
         self._trainer = Trainer(self._learner, self._parallel)
         try:
             state, header = checkpoint.load(self._folder, LAST)
         except FileNotFoundError:
             return
-        if header["config"] == self._settings.to_dict():
+        # A state from before a field was there has that field's default.
+        if self._learner_class.config_class.create(header["config"]) == self._settings:
             self._restore(state, header)
             self._best = header["best"]
             # The worker may have died between writing this state and reporting it.
@@ -123,18 +131,25 @@ class LearnerTrainable(tune.Trainable):
         if self._failure is not None:
             return {"failure": self._failure, "done": True}
         last = self._history[-1]
-        finished = self._finished()
+        infeasible = self._broken()
+        finished = self._finished() and not infeasible
         return {
             "epoch": last["epoch"],
             self._metric: last[self._metric],
+            **{each.name: last[each.name] for each in self._objectives},
+            **({"infeasible": infeasible} if infeasible else {}),
             # As text: Ray Tune keeps statistics of every number that it sees, for every trial.
             "report": json.dumps(last),
             # What a driver that died in the meantime may not have written down.
             "history": json.dumps(self._history) if repeated else "[]",
             "texts": self._texts,
             "finished": finished,
-            "done": finished,
+            "done": finished or bool(infeasible),
         }
+
+    def _broken(self) -> str:
+        """Which constraint the first epoch broke, in words; empty if it kept to all."""
+        return broken(self._constraints, self._history[0])
 
     def _run_epoch(self) -> None:
         start = time.perf_counter()
@@ -144,6 +159,7 @@ class LearnerTrainable(tune.Trainable):
     def _keep(self, result: dict[str, Any], seconds: float) -> None:
         """Writes an epoch down: history, best weights, state."""
         result["time_epoch_s"] = seconds
+        result |= self._meter.measure(self._learner)
         self._history.append(result)
         self._texts = self._learner.samples()
         than = None if self._best is None else self._best[self._metric]
@@ -157,8 +173,12 @@ class LearnerTrainable(tune.Trainable):
         self._save(LAST, state)
 
     def _finished(self) -> bool:
+        if not self._history or self._best is None:
+            return False
         end = self._settings.stop_after or self._settings.epochs
-        return bool(self._history) and self._history[-1]["epoch"] >= end
+        epoch, patience = self._history[-1]["epoch"], self._settings.stop_patience
+        in_vain = patience is not None and epoch - self._best["epoch"] >= patience
+        return bool(epoch >= end or in_vain)
 
     def _save(self, name: str, state: Mapping[str, Any]) -> None:
         checkpoint.save(self._folder, name, state, self._header())

@@ -11,6 +11,7 @@ from raysweep.analysis.effects.sentences import Unit
 from raysweep.analysis.reference import Reference
 from raysweep.analysis.report.page import Cell, Grid, Page, Section
 from raysweep.analysis.report.sections.effects import effects, importances, pairs
+from raysweep.analysis.report.sections.front import front
 from raysweep.analysis.report.sections.headline import headline
 from raysweep.analysis.report.sections.how_made import how_made
 from raysweep.analysis.report.sections.next_steps import next_steps
@@ -59,6 +60,7 @@ def _sections(subject: Subject) -> list[Section]:
         _state(trials, facts),
         headline(trials, facts),
         standing(trials, facts, subject.references),
+        *front(trials),
         test_set(trials, facts),
         *placement(trials, facts),
         *widths(trials, facts),

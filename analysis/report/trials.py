@@ -20,6 +20,7 @@ from raysweep.analysis.effects.effect import Effect, Interaction
 from raysweep.analysis.effects.estimate import EffectModel, fit_trials
 from raysweep.analysis.report.certainty import Certainty, certainty
 from raysweep.core.config import Config
+from raysweep.core.objectives import Constraint, Objective
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,12 +72,16 @@ class Trials:
         mode: "min" or "max".
         config_class: of the trainable's configuration; None where nobody declared its fields, or
             the code that did is not at hand.
+        objectives: what trials are judged by, the metric first, where there are several.
+        constraints: what a trial has to keep to.
     """
 
     table: pd.DataFrame
     metric: str
     mode: str
     config_class: type[Config] | None = None
+    objectives: tuple[Objective, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -110,10 +115,41 @@ class Trials:
 
     @cached_property
     def values(self) -> np.ndarray:
-        """The metric of each trial's best epoch, NaN for one without a result, float64 [n]."""
-        if self.metric not in self.table:
+        """The metric of each trial's best epoch, float64 [n].
+
+        NaN for one without a result, or with one that breaks a constraint.
+        """
+        return np.where(self.feasible, self.reported, math.nan)
+
+    @cached_property
+    def reported(self) -> np.ndarray:
+        """The metric of each trial's best epoch, constraints aside; NaN without one, [n]."""
+        return self._column(self.metric)
+
+    @cached_property
+    def feasible(self) -> np.ndarray:
+        """Whether each trial's best epoch keeps to all constraints, bool [n]."""
+        kept = np.ones(len(self.table), bool)
+        for constraint in self.constraints:
+            values = self._column(constraint.name)
+            kept &= np.array([constraint.holds({constraint.name: v}) for v in values], bool)
+        return kept
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """The objectives of each trial's best epoch, small ones good, float64 [n, k].
+
+        NaN where `values` is.
+        """
+        columns = [np.array([o.loss(v) for v in self._column(o.name)]) for o in self.objectives]
+        losses = np.stack(columns, axis=-1) if columns else np.empty((len(self.table), 0))
+        return np.where(np.isfinite(self.values)[:, None], losses, math.nan)
+
+    def _column(self, name: str) -> np.ndarray:
+        """A column of numbers, float64 [n]; NaN where there is none."""
+        if name not in self.table:
             return np.full(len(self.table), math.nan)
-        return self.table[self.metric].to_numpy(dtype=float, na_value=math.nan)
+        return self.table[name].to_numpy(dtype=float, na_value=math.nan)
 
     @cached_property
     def fields(self) -> list[str]:
@@ -158,10 +194,10 @@ class Trials:
 
     @cached_property
     def requested_epochs(self) -> np.ndarray:
-        """Epochs that each trial was to run, int [n]."""
-        return np.array(
-            [min(c["epochs"], c["stop_after"] or c["epochs"]) for c in self.configs], int
-        )
+        """Epochs that each trial was to run, int [n]; where none says so, the most of any trial."""
+        most = int(self.table["epochs"].max()) if len(self) else 0
+        wanted = [(c.get("epochs") or most, c.get("stop_after")) for c in self.configs]
+        return np.array([min(epochs, stop or epochs) for epochs, stop in wanted], int)
 
     @cached_property
     def model(self) -> EffectModel | None:

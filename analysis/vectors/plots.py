@@ -63,7 +63,7 @@ def draw(
     words: Sequence[str],
     *,
     method: str,
-    labels: int = 350,
+    num_labels: int = 350,
     things: str = "words",
 ) -> int:
     """Draws words as a PNG; no two labels overlap, those that do not fit are left out.
@@ -73,7 +73,7 @@ def draw(
         positions: float [n, 2], from `project`.
         words: n words or titles, the most important ones first; long ones are shortened.
         method: by which the positions were computed.
-        labels: how many of the first words to name, if they fit.
+        num_labels: how many of the first words to name, if they fit.
         things: what they are, in the plural.
 
     Returns:
@@ -85,7 +85,7 @@ def draw(
     figure = Figure(figsize=(15, 12), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
-    named = positions[:labels]
+    named = positions[:num_labels]
     for part, color in ((positions[len(named) :], _GREY), (named, _ORANGE)):
         ax.scatter(part[:, 0], part[:, 1], s=9, color=color, linewidths=0)
     ax.margins(0.04)

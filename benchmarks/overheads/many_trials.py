@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.harness import CONSOLE, Contestant, Run, run, save, scratch, verdict
+from benchmarks.harness import CONSOLE, Contestant, Timed, run, save, scratch, verdict
 from benchmarks.problem import prepare
 
 _GOAL_RATIO, _GOAL_MIB = 1.5, 60.0
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     few, many = options.trials
     table = Table("nodes", "trials", "added, s a trial", "driver, CPU s a trial", "driver, MiB")
-    runs: dict[str, list[Run]] = {}
+    runs: dict[str, list[Timed]] = {}
     goals: list[dict[str, Any]] = []
     with scratch() as folder:
         prepare(folder, trials=many, epochs=1, tiny=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 
-from benchmarks.harness import CONSOLE, Run, run, save, scratch, verdict
+from benchmarks.harness import CONSOLE, Timed, run, save, scratch, verdict
 from benchmarks.problem import prepare
 from benchmarks.ratings_search import RAYSWEEP
 
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="PATH")
     options = parser.parse_args(arguments)
     table = Table("trials", "seconds", "driver, peak RSS", "worker, peak USS", "all, peak PSS")
-    runs: dict[str, list[Run]] = {}
+    runs: dict[str, list[Timed]] = {}
     peaks: list[dict[str, float]] = []
     with scratch() as folder:
         prepare(folder, trials=max(options.trials), epochs=1, tiny=True)

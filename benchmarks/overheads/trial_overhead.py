@@ -18,14 +18,14 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.harness import CONSOLE, Contestant, Run, in_turns, save, scratch, spread, verdict
+from benchmarks.harness import CONSOLE, Contestant, Timed, in_turns, save, scratch, spread, verdict
 from benchmarks.problem import prepare
 from benchmarks.ratings_search import RAY_TUNE, RAYSWEEP
 
 _GOAL_S = 0.15
 
 
-def overheads(short: Sequence[Run], long: Sequence[Run], concurrency: int) -> list[float]:
+def overheads(short: Sequence[Timed], long: Sequence[Timed], concurrency: int) -> list[float]:
     """Seconds a trial, round by round: the slope of the search's time, less the compute."""
     seconds = []
     for a, b in zip(short, long, strict=True):
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     bases = [RAYSWEEP] if options.only_raysweep else [RAYSWEEP, RAY_TUNE]
     table = Table("contestant", "trials at a time", "overhead, s a trial")
-    runs: dict[str, list[Run]] = {}
+    runs: dict[str, list[Timed]] = {}
     goals: list[dict[str, Any]] = []
     with scratch() as folder:
         prepare(folder, trials=max(options.trials), epochs=1, tiny=True)

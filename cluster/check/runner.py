@@ -28,7 +28,7 @@ from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.errors import UserError
 from raysweep.core.targets import name_object
 from raysweep.trainables import get_learner
-from raysweep.trainables.tune_task import TuneTask
+from raysweep.trainables.user.tune_task import TuneTask
 
 __all__ = ["CHECKS", "Check", "check_request", "run_checks"]
 

@@ -13,7 +13,7 @@ from raysweep.cluster.check.compare import PACKAGE, explain
 from raysweep.cluster.check.outcome import FAILED, PASSED, Outcome
 from raysweep.cluster.check.subject import Subject
 from raysweep.core.targets import is_target, send_along, user_modules
-from raysweep.trainables.tune_task import TuneTask
+from raysweep.trainables.user.tune_task import TuneTask
 
 __all__ = ["shipping"]
 

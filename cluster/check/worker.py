@@ -35,8 +35,8 @@ from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint, get_learner
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.parallel import Parallel
-from raysweep.trainables.tensors import TensorLearner  # noqa: F401  (likewise)
 from raysweep.trainables.trainer import Trainer
+from raysweep.trainables.user.tensors import TensorLearner  # noqa: F401  (likewise)
 
 __all__ = ["main"]
 

@@ -22,6 +22,7 @@ __all__ = [
     "Json",
     "RunArgument",
     "StorageRoot",
+    "parse_points",
     "parse_settings",
     "with_options",
 ]
@@ -61,6 +62,14 @@ _PAIRS: dict[str, Any] = {
             help="Fixes a field of the trainable, e.g. num_factors=64. Repeatable.",
         ),
     ],
+    "points_to_evaluate": Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try",
+            metavar="FIELD=VALUE,…",
+            help="A configuration of yours to try right after the default. Repeatable.",
+        ),
+    ],
     "dataset": Annotated[str | None, typer.Option(help="A known dataset, or your file or folder.")],
     "data_dir": DataDir,
     "split": Annotated[str | None, typer.Option(help="random; or time (ratings), films (imdb).")],
@@ -73,8 +82,8 @@ _PAIRS: dict[str, Any] = {
     ],
 }
 _GROUPS = {
-    "Search": "search num_samples searcher scheduler grace_period reduction_factor "
-    "warm_start pack time_budget",
+    "Search": "search objective constraint num_samples searcher scheduler grace_period "
+    "reduction_factor warm_start points_to_evaluate pack target patience time_budget",
     "Metric": "metric mode",
     "Data": "dataset data_dir split data",
     "Trials": "epochs settings seed cpus gpus workers max_concurrent",
@@ -85,6 +94,8 @@ _SHOWN: dict[str, dict[str, Any]] = {
     "warm_start": {"metavar": "RUN"},
     "mode": {"metavar": "min|max"},
     "search": {"metavar": "RANGE"},
+    "objective": {"metavar": "NAME[:min|max]"},
+    "constraint": {"metavar": "LIMIT"},
     "pack": {"metavar": "N|auto|off"},
     "storage": {"envvar": "RAYSWEEP_STORAGE"},
 }
@@ -154,3 +165,21 @@ def parse_settings(pairs: list[str] | None, option: str) -> dict[str, Any]:
             raise UserError(f"{option} {name.strip()} is given twice")
         settings[name.strip()] = value
     return settings
+
+
+def parse_points(texts: list[str] | None) -> list[dict[str, Any]]:
+    """Parses FIELD=VALUE,… texts; a part without = belongs to the list before it.
+
+    Raises:
+        UserError: another form.
+    """
+    points = []
+    for text in texts or []:
+        pairs: list[str] = []
+        for part in text.split(","):
+            if "=" in part or not pairs:
+                pairs.append(part)
+            else:
+                pairs[-1] += f",{part}"
+        points.append(parse_settings(pairs, "--try"))
+    return points

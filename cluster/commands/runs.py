@@ -75,17 +75,28 @@ def best(
         typer.Option(help="config: print the configuration as YAML, for `train --config`."),
     ] = None,
     out: Annotated[str | None, typer.Option(help="Write to this file instead.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LIMIT",
+            help='Of those trials that keep to a limit, e.g. "num_parameters<1e6". Repeatable.',
+        ),
+    ] = None,
     storage: StorageRoot = "runs",
     json: Json = False,
 ) -> None:
     """Show a run's best trial; with `--export config`, as a file that `train --config` takes.
 
     Example: raysweep best films --export config > best.yaml
+
+    Example: raysweep best films --where "num_parameters<1e6"
     """
     from pathlib import Path
 
-    from raysweep.cluster.printing.runs import print_best, run_summary
+    from raysweep.cluster.printing.runs import print_best
+    from raysweep.cluster.printing.search import trial_summary
     from raysweep.cluster.runs.listing import best_config
+    from raysweep.cluster.runs.objectives.choice import best_where
     from raysweep.cluster.runs.saved_run import open_run
     from raysweep.core.storage import Storage
 
@@ -94,15 +105,16 @@ def best(
     if out and not export:
         raise UserError("--out needs something to write: add --export config")
     saved = open_run(run, storage)
-    text = best_config(saved)
+    text = best_config(saved, where or ())
+    trial = best_where(saved, where or ())
     if export and out:
         Storage(Path(out).absolute().parent).write(Path(out).name, text)
     elif export:
         print(text, end="")
     elif json:
-        print(json_module.dumps(run_summary(saved)["best"], default=str))
+        print(json_module.dumps(trial_summary(saved.ledger, trial), default=str))
     else:
-        print_best(saved)
+        print_best(saved, trial)
 
 
 def watch(

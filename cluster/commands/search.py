@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from raysweep.cluster.commands.options import (
     Json,
     RunArgument,
     StorageRoot,
+    parse_points,
     parse_settings,
     with_options,
 )
@@ -47,6 +49,8 @@ def tune(
     Example: raysweep tune matrix_factorization l2 embedding_size --num-samples 60
 
     Example: raysweep tune sentiment --search learning_rate=1e-4..1e-2:log
+
+    Example: raysweep tune sentiment filter_widths --objective val_accuracy --objective latency_ms
     """
     if not space and not options["search"]:
         raise UserError(
@@ -118,17 +122,35 @@ def confirm(
     print_confirmation(confirmation, as_json=json)
 
 
-def list_everything() -> None:
-    """List trainables, search spaces, and their fields."""
-    from raysweep.cluster.printing.search import print_lists
+def list_everything(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Trainables, also of yours (FILE.py:NAME), or spaces, to show all about.",
+        ),
+    ] = None,
+) -> None:
+    """List trainables, search spaces and datasets; of a trainable its fields and spaces.
 
-    print_lists()
+    Those of installed packages have the package's name and version beside them.
+
+    Example: raysweep list sentiment
+    """
+    from raysweep.cluster.printing.lists import print_everything, print_one
+
+    for name in names or ():
+        print_one(name)
+    if not names:
+        print_everything()
 
 
 def _parsed(options: dict[str, Any]) -> dict[str, Any]:
     """The options as Python takes them: FIELD=VALUE pairs as dictionaries."""
     settings = parse_settings(options.pop("settings"), "--set")
     data = parse_settings(options.pop("data"), "--data")
+    if "points_to_evaluate" in options:
+        options["points_to_evaluate"] = parse_points(options["points_to_evaluate"])
     return {**options, "settings": settings, "data": data}
 
 
@@ -154,16 +176,25 @@ def _given(task: str | None, config: str | None, options: dict[str, Any]) -> dic
 
 
 def _run(given: dict[str, Any], as_json: bool) -> None:
+    from raysweep.cluster.printing.lists import plugin_notes
     from raysweep.cluster.printing.search import print_search
     from raysweep.cluster.runs.options import read_options
     from raysweep.cluster.search.run import start
 
+    names = (given["task"], *(given.get("spaces") or ()), str(given.get("dataset")))
+    for note in plugin_notes(*names):
+        print(f"note: {note}", file=sys.stderr)
     request, options = read_options({**given, "quiet": as_json})
     result = start(request, options)
     print_search(request, result, as_json=as_json)
     if result.interrupted:
         raise typer.Exit(130)
     if result.complete and not result.ledger.ranked():
+        if any(trial.history for trial in result.ledger):
+            raise UserError(
+                f"no trial keeps to {' and '.join(map(str, request.constraints))}; the table says "
+                "what each came to. Loosen the limit, or widen the search"
+            )
         raise UserError(
             f"no trial came to a result; {result.storage.uri}/trials/00000/error.txt says why in "
             "full"

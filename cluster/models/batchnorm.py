@@ -20,7 +20,7 @@ from raysweep.core.storage import Storage
 from raysweep.data.features.shard_index import INDEX, Shard, ShardIndex
 from raysweep.data.features.shards import read_shard
 from raysweep.trainables import checkpoint
-from raysweep.trainables.images.backbone_head import Rows, backbone_head, dense_sites
+from raysweep.trainables.images.backbone_head import ReshapeRows, backbone_head, dense_sites
 from raysweep.trainables.images.batchnorm import (
     Change,
     Site,
@@ -206,7 +206,9 @@ def _of_images(
     ids = [image for image, split in pairs if split == "train" or not train]
     backbone = load_backbone(name, weights)
     classifier: Any = backbone.classifier
-    layers = OrderedDict(body=backbone.body, input=Rows(classifier.shape), head=classifier.head)
+    layers = OrderedDict(
+        body=backbone.body, input=ReshapeRows(classifier.shape), head=classifier.head
+    )
     data = _Images(listed.root, ids, backbone.preprocessing)
     return nn.Sequential(layers).eval(), data, (name, backbone.weights_hash)
 

@@ -16,13 +16,14 @@ from raysweep.data.images.decode import BadImage, Resize, decode
 from raysweep.data.images.lists import read_image
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
     from raysweep.cluster.models.export import ImageClassifier
     from raysweep.cluster.runs.saved_run import SavedRun
     from raysweep.data.features.backbones import Preprocessing
 
-__all__ = ["ClassifiedImage", "classify_images"]
+__all__ = ["ClassifiedImage", "classify_images", "predict_images"]
 
 _AT_ONCE = 16
 
@@ -117,6 +118,27 @@ def classify_images(
             images += classifier.classify(names, list(pool.map(_read, names)))
             done(len(images))
     return images
+
+
+def predict_images(run: SavedRun, inputs: Sequence[Any]) -> pd.DataFrame:
+    """Classifies images and folders of them.
+
+    Returns:
+        A row an image: source, predicted, `p_CLASS` of each class, and the reason where it was not
+        read.
+    """
+    import pandas as pd
+
+    from raysweep.cluster.models.image_inputs import find_images
+
+    return pd.DataFrame(
+        [
+            {"source": each.source, "predicted": each.predicted}
+            | {f"p_{name}": share for name, share in each.probabilities.items()}
+            | {"reason": each.reason}
+            for each in classify_images(run, find_images(tuple(map(str, inputs))))
+        ]
+    )
 
 
 class _Classifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from raysweep.trainables.ratings.learner import RatingsLearner
     from raysweep.trainables.ratings.matrix_factorization import MatrixFactorization
 
-__all__ = ["draw_factors", "factor_ends", "predict", "rank", "recommend"]
+__all__ = ["draw_factors", "factor_ends", "predict", "predict_pairs", "rank", "recommend"]
 
 
 def predict(run: SavedRun, user: str, item: str) -> dict[str, Any]:
@@ -44,6 +45,15 @@ def predict(run: SavedRun, user: str, item: str) -> dict[str, Any]:
         "predicted": float(_predict(learner, np.array([u]), np.array([i]))[0]),
         "given": float(given[0]) if len(given) else None,
     }
+
+
+def predict_pairs(run: SavedRun, inputs: Sequence[Any]) -> pd.DataFrame:
+    """Predicts ratings of pairs of a user's and an item's id; a row for each, as of `predict`."""
+    import pandas as pd
+
+    if any(isinstance(pair, str) or len(pair) != 2 for pair in inputs):
+        raise UserError("a ratings model is asked with pairs (user, item), such as ('196', '242')")
+    return pd.DataFrame([predict(run, str(user), str(item)) for user, item in inputs])
 
 
 def recommend(run: SavedRun, user: str, top: int) -> pd.DataFrame:
@@ -167,7 +177,7 @@ def _predict(learner: RatingsLearner[Any], user: np.ndarray, item: np.ndarray) -
     learner.model.eval()
     with torch.inference_mode():
         pairs = (torch.from_numpy(a.astype(np.int32)) for a in (user, item))
-        return learner.predict(*pairs).numpy()
+        return learner.rate(*pairs).numpy()
 
 
 def _weights(learner: RatingsLearner[Any], table: str) -> np.ndarray:

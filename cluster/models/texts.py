@@ -12,12 +12,14 @@ from raysweep.core.errors import UserError
 from raysweep.data.texts.vocabulary import tokenize
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from raysweep.analysis.word_importance import LeftOut
     from raysweep.cluster.models.text_inputs import GivenText
     from raysweep.cluster.runs.saved_run import SavedRun
     from raysweep.data.texts.vocabulary import Vocabulary
 
-__all__ = ["ClassifiedText", "WordEffect", "classify_texts"]
+__all__ = ["ClassifiedText", "WordEffect", "classify_texts", "predict_texts"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,21 @@ def classify_texts(
         _classified(given, reading, left, info.class_names, info.vocabulary, top)
         for given, reading, left in zip(texts, readings, left_out, strict=True)
     ]
+
+
+def predict_texts(run: SavedRun, inputs: Sequence[str]) -> pd.DataFrame:
+    """Classifies texts; a row for each: source (the text), predicted, `p_CLASS` of each class."""
+    import pandas as pd
+
+    from raysweep.cluster.models.text_inputs import read_texts
+
+    return pd.DataFrame(
+        [
+            {"source": each.text, "predicted": each.predicted}
+            | {f"p_{name}": share for name, share in each.probabilities.items()}
+            for each in classify_texts(run, read_texts(inputs), top=0)
+        ]
+    )
 
 
 def _reading(tokens: list[str], length: int) -> _Reading:

@@ -196,5 +196,7 @@ def draw_words(
 
     first = min(first, len(vectors))
     points = project(vectors.vectors[:first], method)
-    named = draw(path, points, vectors.words[:first], method=method, labels=labels, things=plural)
+    named = draw(
+        path, points, vectors.words[:first], method=method, num_labels=labels, things=plural
+    )
     return first, named

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from raysweep.cluster.printing.search import comparison, counts_line, search_summary
+from raysweep.cluster.printing.front import print_front
+from raysweep.cluster.printing.search import (
+    comparison,
+    counts_line,
+    search_summary,
+    trial_summary,
+)
 from raysweep.cluster.runs.experiment import read_experiment
 from raysweep.cluster.runs.listing import state
 from raysweep.cluster.runs.report import is_complete
 
 if TYPE_CHECKING:
+    from raysweep.cluster.runs.ledger import TrialRecord
     from raysweep.cluster.runs.listing import RunRow
     from raysweep.cluster.runs.saved_run import SavedRun
 
@@ -69,16 +76,19 @@ def print_run(run: SavedRun) -> None:
         console.print(f"trial {failure['trial']} failed: {failure['error']}", markup=False)
     if summary["num_trials"]:
         console.print(counts_line(summary["counts"]))
+    print_front(console, run.ledger, summary["searched"])
     if summary["state"] == "interrupted":
         console.print("the command above goes on where it stopped")
     console.print(f"report    raysweep report {summary['run']}", markup=False)
 
 
-def print_best(run: SavedRun) -> None:
-    """The best trial's result, and each field that is not the default's."""
+def print_best(run: SavedRun, best: TrialRecord | None = None) -> None:
+    """The best trial's result, or another trial's, and each field that is not the default's."""
     from rich.console import Console
 
     summary = run_summary(run)
+    if best is not None:
+        summary["best"] = trial_summary(run.ledger, best)
     Console(soft_wrap=True, highlight=False).print(comparison(summary))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysweep.cluster.printing.front import front_record, print_front, value_text
 from raysweep.cluster.runs.effects import effect_record, search_effects
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from raysweep.cluster.runs.request import SearchRequest
@@ -28,9 +29,9 @@ __all__ = [
     "comparison",
     "counts_line",
     "print_confirmation",
-    "print_lists",
     "print_search",
     "search_summary",
+    "trial_summary",
 ]
 
 _MOST_PANELS = 12
@@ -52,9 +53,10 @@ def search_summary(
         "complete": complete,
         "num_trials": len(ledger),
         "counts": counts,
-        "best": _trial(ledger, ranked[0]) if ranked else None,
-        "default": _trial(ledger, ledger.trials[0]) if len(ledger) else None,
+        "best": trial_summary(ledger, ranked[0]) if ranked else None,
+        "default": trial_summary(ledger, ledger.trials[0]) if len(ledger) else None,
         "failures": [{"trial": t.index, "error": t.error} for t in ledger if t.status == FAILED],
+        **front_record(ledger),
     }
 
 
@@ -64,7 +66,8 @@ def _searched(ledger: Ledger) -> set[str]:
     return {k for t in ledger for k, v in t.config.items() if v != first[k]}
 
 
-def _trial(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
+def trial_summary(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
+    """A trial as JSON-able values, with the result of its best epoch."""
     best = trial.best(ledger.metric, ledger.mode) or {}
     return {
         "trial": trial.index,
@@ -78,7 +81,7 @@ def _trial(ledger: Ledger, trial: TrialRecord) -> dict[str, Any]:
 def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool) -> None:
     """Prints the outcome of `tune` or `train`, and draws the search's picture."""
     summary = search_summary(request, result.storage, result.ledger, complete=result.complete)
-    answered = request.searches and result.complete
+    answered = request.searches and (result.complete or bool(result.goal))
     effects = search_effects(result.ledger, summary["searched"]) if answered else []
     pictures = _draw(request, result, effects) if answered else []
     if as_json:
@@ -94,17 +97,21 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     for failure in summary["failures"][:5]:
         console.print(f"trial {failure['trial']} failed: {failure['error']}", markup=False)
     console.print(counts_line(summary["counts"]))
+    print_front(console, result.ledger, summary["searched"])
     _print_effects(console, effects, request.metric)
     run = result.storage.uri
     console.print(f"table        {run}/trials.parquet", markup=False)
-    console.print(f"best model   {run}/best", markup=False)
+    if summary["best"]:
+        console.print(f"best model   {run}/best", markup=False)
     for picture in pictures:
         console.print(f"picture      {picture}", markup=False)
     command = command_name()
     console.print(f"TensorBoard  {command} tensorboard {run}", markup=False)
-    if not result.complete:
+    if result.goal:
+        console.print(f"\nEnded early: {result.goal}. Without that limit the same command goes on.")
+    elif not result.complete:
         console.print("\nInterrupted. The same command goes on where this one stopped.")
-    elif request.searches:
+    elif request.searches and summary["best"]:
         console.print(f"next         {command} confirm {run}", markup=False)
 
 
@@ -145,6 +152,8 @@ def comparison(summary: dict[str, Any]) -> Any:
         table.add_column(title, justify="right")
     metric = summary["metric"]
     table.add_row(f"[bold]{metric}[/]", *(_metric(t, metric) for t in shown.values()))
+    for name in summary.get("judged_by", ()):
+        table.add_row(name, *(value_text(t["metrics"].get(name)) for t in shown.values()))
     table.add_row("at epoch", *(str(t["metrics"].get("epoch", "–")) for t in shown.values()))
     for name, value in best["config"].items():
         if value != default["config"][name] or name in summary["searched"]:
@@ -183,6 +192,8 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
         return []
     storage = result.storage / "pictures"
     names = ["search.png"]
+    # What breaks a constraint is drawn without a result, so that it is never shown as the best.
+    table.loc[[not result.ledger.feasible(t) for t in result.ledger], request.metric] = None
     with storage.as_folder() as folder:
         plot_search(table, varied, request.metric, request.mode, folder / "search.png")
         if effects:
@@ -198,13 +209,11 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
 
 def _explain(run: SavedRun) -> list[str]:
     """A picture of what a family's best model learned: for recommenders, of the factors."""
-    from raysweep.cluster.models.ratings import draw_factors
-    from raysweep.trainables.ratings.learner import RatingsLearner
+    from raysweep.cluster.models.predict import draw_learned
 
     # A model may be too small for a picture (two factors have no third component): not an error.
     with contextlib.suppress(UserError):
-        if issubclass(run.request.learner, RatingsLearner):
-            return [draw_factors(run).rpartition("/")[2]]
+        return [address.rpartition("/")[2] for address in draw_learned(run)]
     return []
 
 
@@ -245,29 +254,3 @@ def print_confirmation(confirmation: Confirmation, *, as_json: bool) -> None:
     times = "once" if confirmation.num_openings == 1 else f"{confirmation.num_openings} times"
     console.print(f"mean ± 95% interval; the test set was opened {times} for this run")
     console.print(f"written to {confirmation.path}", markup=False)
-
-
-def print_lists() -> None:
-    """Prints every trainable with its fields, and every space with its question."""
-    import dataclasses
-
-    from rich.console import Console
-
-    from raysweep.search_spaces import SPACES
-    from raysweep.trainables import LEARNERS, get_learner
-
-    console = Console(soft_wrap=True, highlight=False)
-    console.print("[bold]Search spaces[/]")
-    for space in SPACES.values():
-        console.print(f"  {space.name:20} {space.question} ({', '.join(space.suggest)})")
-    for name in LEARNERS:
-        learner = get_learner(name)
-        console.print(
-            f"\n[bold]{name}[/]  {learner.summary}; chosen by {next(iter(learner.metrics))}"
-        )
-        for title, fields in (("--set", learner.config_class), ("--data", learner.data_class)):
-            for f in dataclasses.fields(fields):
-                default = "" if f.default is None else _value(f.default)
-                words = ", ".join(f.metadata["choices"])
-                meaning = f.metadata["help"] + (f" ({words})" if words else "")
-                console.print(f"  {title} {f.name}={default}  [dim]{meaning}[/]")

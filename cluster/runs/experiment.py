@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import subprocess
 import sys
@@ -16,8 +17,11 @@ import yaml
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError
+from raysweep.core.plugins import find_plugin
 from raysweep.core.storage import Storage
 from raysweep.core.targets import is_target, source_hash
+from raysweep.search_spaces import SPACES
+from raysweep.trainables import LEARNERS
 
 __all__ = ["EXPERIMENT", "package_versions", "read_experiment", "write_experiment"]
 
@@ -48,10 +52,13 @@ def write_experiment(
         UserError: the run exists and was asked for differently; the message shows the difference.
     """
     mine: dict[str, Any] = {"request": request.identity(), "data_fingerprint": fingerprint}
-    if targets := [name for name in (request.task, *request.spaces) if is_target(name)]:
-        mine["source_hash"] = source_hash(*targets)
+    if (code := _code_version(request)) is not None:
+        mine["source_hash"] = code
     if storage.exists(EXPERIMENT):
         theirs = read_experiment(storage)
+        with contextlib.suppress(UserError):  # A run from before a field was there has its default.
+            known = request.learner.config_class.create(theirs["request"]["settings"])
+            theirs["request"]["settings"] = known.to_dict()
         lines = differences(theirs["request"], mine["request"])
         if theirs["data_fingerprint"] != fingerprint:
             lines.append("the data themselves (their contents or the split) changed")
@@ -82,6 +89,18 @@ def write_experiment(
     if warm_start:
         record["warm_start"] = list(warm_start)
     _write(storage, record)
+
+
+def _code_version(request: SearchRequest) -> str | None:
+    """What changes with the user's or a package's code that the run uses; None for ours alone."""
+    names = (request.task, *request.spaces)
+    targets = [name for name in names if is_target(name)]
+    named = [("trainable", request.task)] if request.task not in LEARNERS else []
+    named += [("space", name) for name in request.spaces if name not in SPACES]
+    plugins = [find_plugin(kind, name) for kind, name in named if not is_target(name)]
+    parts = [source_hash(*targets)] if targets else []
+    parts += [source_hash(each.target) or each.origin for each in plugins if each is not None]
+    return "+".join(parts) if parts else None
 
 
 def _write(storage: Storage, record: Mapping[str, Any]) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from raysweep.core.errors import UserError
+from raysweep.core.objectives import Constraint, Objective, judged_by
 from raysweep.core.storage import Storage
 from raysweep.trainables.learner import is_better
 
@@ -50,9 +51,11 @@ class TrialRecord:
         index: its number in the run, from 0; trial 0 has the default configuration.
         params: what the searcher chose, by the space's names; empty for the default.
         config: every field of the trainable's configuration.
-        status: running (also: interrupted), finished, stopped (by the scheduler) or failed.
+        status: running (also: interrupted), finished, stopped (by the scheduler, or because it
+            broke a constraint) or failed.
         history: one dictionary an epoch, as the trainable reported it.
-        error: the last line of what went wrong, for a failed trial.
+        error: the last line of what went wrong, for a failed trial; the constraint, for a trial
+            that broke one.
     """
 
     index: int
@@ -92,15 +95,26 @@ class Ledger:
         mode: "min" or "max".
         read_only: the folder belongs to another process, which may be writing: a last line that is
             not whole is left out, and left where it is.
+        objectives: what trials are judged by, the metric first; by default the metric alone.
+        constraints: what the best trial has to keep to.
 
     Raises:
         UserError: a line other than the last one is not readable.
     """
 
     def __init__(
-        self, storage: Storage, metric: str, mode: str, *, read_only: bool = False
+        self,
+        storage: Storage,
+        metric: str,
+        mode: str,
+        *,
+        read_only: bool = False,
+        objectives: Sequence[Objective] = (),
+        constraints: Sequence[Constraint] = (),
     ) -> None:
         self.metric, self.mode = metric, mode
+        self.objectives = tuple(objectives) or (Objective(metric, mode),)
+        self.constraints = tuple(constraints)
         self.trials: list[TrialRecord] = []
         self._storage = storage
         self._text: list[str] = []
@@ -122,9 +136,30 @@ class Ledger:
         """Trials that still have epochs to run."""
         return [t for t in self.trials if t.status == RUNNING]
 
+    def feasible(self, trial: TrialRecord) -> bool:
+        """Whether the result of a trial's best epoch is there and keeps to all constraints."""
+        best = trial.best(self.metric, self.mode)
+        return best is not None and all(each.holds(best) for each in self.constraints)
+
+    def keeps_to_constraints(self, trial: TrialRecord) -> bool:
+        """Whether a trial's first epoch broke none: trials are ended by that one."""
+        return all(each.holds(result) for result in trial.history[:1] for each in self.constraints)
+
+    def losses(self, result: Mapping[str, Any]) -> tuple[float, ...]:
+        """A result's objectives, each as something that is to be small."""
+        return tuple(each.loss(result[each.name]) for each in self.objectives)
+
+    def excesses(self, result: Mapping[str, Any]) -> dict[str, float]:
+        """How far a result is beyond each constraint, by its text; above 0 if it breaks it."""
+        return {str(c): c.excess(float(result[c.name])) for c in self.constraints}
+
     def ranked(self) -> list[TrialRecord]:
-        """Trials with a result, the best first; equals in order of their index."""
-        judged = [(t, b) for t in self.trials if (b := t.best(self.metric, self.mode))]
+        """Trials that keep to all constraints, the best first; equals in order of their index."""
+        judged = [
+            (t, b)
+            for t in self.trials
+            if (b := t.best(self.metric, self.mode)) and self.feasible(t)
+        ]
         sign = 1.0 if self.mode == "min" else -1.0
         return [t for t, _ in sorted(judged, key=lambda p: (sign * p[1][self.metric], p[0].index))]
 
@@ -174,7 +209,8 @@ class Ledger:
     def _row(self, trial: TrialRecord) -> dict[str, Any]:
         best = trial.best(self.metric, self.mode) or {}
         last = trial.history[-1] if trial.history else {}
-        skip = ("epoch", "learning_rate", "time_epoch_s")
+        named = set(judged_by(self.objectives, self.constraints))
+        skip = {"epoch", "learning_rate", "time_epoch_s"} - named
         row: dict[str, Any] = {
             "trial": trial.index,
             "status": trial.status,

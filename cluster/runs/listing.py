@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,16 +12,16 @@ from typing import Any
 import yaml
 
 from raysweep.cluster.runs.experiment import EXPERIMENT, read_experiment
-from raysweep.cluster.runs.ledger import Ledger
+from raysweep.cluster.runs.objectives.choice import best_where
 from raysweep.cluster.runs.progress import Progress
 from raysweep.cluster.runs.report import is_complete
-from raysweep.cluster.runs.saved_run import SavedRun, open_run
+from raysweep.cluster.runs.saved_run import SavedRun, open_run, read_ledger
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.locks import is_taken
 from raysweep.core.storage import Storage
 from raysweep.core.targets import is_target
-from raysweep.trainables import LEARNERS
+from raysweep.trainables.registry import known_trainables
 
 __all__ = ["RunRow", "best_config", "list_runs", "read_config", "run_differences", "watch"]
 
@@ -154,23 +154,25 @@ def _best_fields(run: SavedRun) -> dict[str, Any]:
     return ranked[0].config if ranked else {}
 
 
-def best_config(run: SavedRun) -> str:
+def best_config(run: SavedRun, where: Sequence[str] = ()) -> str:
     """The best trial's configuration as YAML, which `raysweep train --config` takes.
 
+    Args:
+        run: any run.
+        where: limits that the trial has to keep to; see `best_where`.
+
     Raises:
-        UserError: no trial has a result yet.
+        UserError: no trial has a result yet, or none keeps to the limits.
     """
-    ranked = run.ledger.ranked()
-    if not ranked:
-        raise UserError(f"{run.storage.uri} has no trial with a result yet")
-    best = ranked[0].best(run.request.metric, run.request.mode) or {}
+    trial = best_where(run, where)
+    best = trial.best(run.request.metric, run.request.mode) or {}
     value = best[run.request.metric]
     head = (
-        f"# The best trial ({ranked[0].index}) of {run.storage.uri}: "
+        f"# The best trial ({trial.index}) of {run.storage.uri}: "
         f"{run.request.metric} {value:.4f} after epoch {best['epoch']}.\n"
         "# raysweep train --config THIS_FILE\n"
     )
-    values = {"task": run.request.task, "settings": ranked[0].config, "data": run.request.data}
+    values = {"task": run.request.task, "settings": trial.config, "data": run.request.data}
     return head + yaml.safe_dump({k: _plain(v) for k, v in values.items()}, sort_keys=False)
 
 
@@ -202,8 +204,9 @@ def read_config(path: str) -> dict[str, Any]:
     for name in config:
         if name not in _CONFIG_FIELDS:
             raise UserError(f"--config {path}: '{name}'{nearest(str(name), _CONFIG_FIELDS)}")
-    if config["task"] not in LEARNERS and not is_target(str(config["task"])):
-        raise UserError(f"--config {path}: task{nearest(str(config['task']), LEARNERS)}")
+    known = known_trainables()
+    if config["task"] not in known and not is_target(str(config["task"])):
+        raise UserError(f"--config {path}: task{nearest(str(config['task']), known)}")
     for name in ("settings", "data"):
         if not isinstance(config.setdefault(name, {}) or {}, dict):
             raise UserError(f"--config {path}: {name} is not a table of fields and values")
@@ -232,7 +235,7 @@ def watch(run: SavedRun, period: float, *, quiet: bool = False) -> Iterator[Save
                 return
             time.sleep(period)
             request = run.request
-            ledger = Ledger(run.storage, request.metric, request.mode, read_only=True)
+            ledger = read_ledger(run.storage, request)
             run = SavedRun(run.storage, request, ledger, run.fingerprint)
     finally:
         progress.close()

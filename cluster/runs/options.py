@@ -53,12 +53,19 @@ class RunOptions:
     time_budget: float | None = option(
         None, "Seconds after which to pause; the same command goes on."
     )
+    target: float | None = option(
+        None, "A value of the metric that is good enough: reaching it ends the search."
+    )
+    patience: int | None = option(
+        None, "Trials in a row that may bring nothing better before the search ends.", low=1
+    )
     workers: int = option(
         1, "Processes that share every batch; each has the --cpus and --gpus.", low=1
     )
     changed_code: bool = option(
         False, "Go on with a run although the code of your trainable has changed since."
     )
+    callbacks: Sequence[Any] = option((), "Ray Tune's callbacks (`ray.tune.Callback`) of yours.")
     quiet: bool = option(False, "No progress line.")
     show_metric: bool = option(True, "The progress line shows the best validation metric.")
 
@@ -82,11 +89,19 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
             values for one field.
     """
     values = dict(given)
+    points = values.pop("points_to_evaluate", None) or ()
+    values["points_to_evaluate"] = tuple(dict(point) for point in points)
     values["task"] = _named(values["task"])
-    for name in ("spaces", "warm_start", "search"):
+    for name in ("spaces", "warm_start", "search", "objective", "constraint"):
         words = values.get(name) or ()
         several = isinstance(words, Sequence) and not isinstance(words, str)
         values[name] = tuple(map(_named, words if several else (words,)))
+    for name in ("metric", "mode"):
+        if values.get(name) and values["objective"]:
+            raise UserError(
+                f"--{name} {values[name]} and --objective {values['objective'][0]} both say what "
+                f"to judge by; leave --{name} out, and write --objective NAME or NAME:min|max"
+            )
     # From Python `1` and a path are as good as the command line's `1.0` and text.
     values |= {name: str(values[name]) for name in ("pack", "storage") if name in values}
     numbers = ("cpus", "gpus", "reduction_factor")

@@ -96,7 +96,7 @@ def _thumbnails(paths: Sequence[str]) -> np.ndarray | None:
 def publish_embeddings(run: SavedRun) -> None:
     """Writes the projector's files at the end of a search, which must not fail for want of them."""
     from raysweep.analysis.tensorboard.projector import remove_projector
-    from raysweep.trainables.tune_task import TuneTask
+    from raysweep.trainables.user.tune_task import TuneTask
 
     if not run.ledger.ranked() or issubclass(run.request.learner, TuneTask):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Sequence
@@ -85,7 +86,8 @@ def _question(space: str) -> str:
     from raysweep.search_spaces import get_space
 
     if not is_target(space):
-        return get_space(space).question
+        with contextlib.suppress(UserError):  # of a package that is not installed any more
+            return get_space(space).question
     return f"Which values of {space.rpartition(':')[2]} are best?"
 
 
@@ -102,7 +104,14 @@ def run_trials(run: SavedRun) -> Trials:
     table = pd.read_parquet(io.BytesIO(blob))
     table.attrs["searcher"] = run.request.searcher if run.request.searches else ""
     request = run.request
-    return Trials(table, request.metric, request.mode, run.config_class)
+    return Trials(
+        table,
+        request.metric,
+        request.mode,
+        run.config_class,
+        request.objectives,
+        request.constraints,
+    )
 
 
 def is_complete(run: SavedRun) -> bool:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from raysweep.core.config import option
 from raysweep.core.errors import UserError
+from raysweep.core.free_config import flatten
+from raysweep.core.objectives import Constraint, Objective, parse_constraint, parse_objective
 from raysweep.core.targets import is_target
 from raysweep.trainables import get_learner
 
@@ -24,6 +26,7 @@ __all__ = ["SCHEDULERS", "SEARCHERS", "SearchRequest", "changeable", "check_limi
 
 SEARCHERS = ("tpe", "random", "grid")
 SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
+_FOR_SEVERAL = ("asha", "none")  # schedulers that can judge by several objectives
 # Points of a space that are checked against the data; a choice among two shows among them.
 _CHECKED_POINTS = 20
 
@@ -37,6 +40,7 @@ class SearchRequest:
         spaces: the names of the spaces searched together.
         settings: configuration fields that are fixed, by name (`--set`, `--epochs`).
         data: fields of the trainable's data configuration.
+        points_to_evaluate: fields of configurations that are tried first, after the default.
         points: configurations to run instead of a search (`confirm` uses it).
     """
 
@@ -72,6 +76,17 @@ class SearchRequest:
     search: tuple[str, ...] = option(
         (), "A range of a field, e.g. learning_rate=1e-4..1e-1:log. Repeatable; see the docs."
     )
+    points_to_evaluate: tuple[Mapping[str, Any], ...] = option(
+        (), "A configuration of yours to try right after the default. Repeatable."
+    )
+    objective: tuple[str, ...] = option(
+        (),
+        "What to judge by in place of --metric: NAME, NAME:min or NAME:max, a validation metric "
+        "first. Repeatable: several give a Pareto front.",
+    )
+    constraint: tuple[str, ...] = option(
+        (), 'What every trial has to keep to, e.g. "num_parameters<=2e6". Repeatable.'
+    )
     points: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -94,9 +109,20 @@ class SearchRequest:
     @property
     def has_default(self) -> bool:
         """Whether trial 0 has the default configuration; a function that is searched has none."""
-        from raysweep.trainables.tune_task import TuneTask
+        from raysweep.trainables.user.tune_task import TuneTask
 
         return not (self.searches and issubclass(self.learner, TuneTask))
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What trials are judged by, the metric first; of a request that was `checked`."""
+        named = tuple(Objective(*parse_objective(text)) for text in self.objective)
+        return named or (Objective(self.metric, self.mode),)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What every trial has to keep to."""
+        return tuple(parse_constraint(text) for text in self.constraint)
 
     def checked(self) -> SearchRequest:
         """The same with every default filled in; refuses what is wrong, before Ray starts.
@@ -104,9 +130,10 @@ class SearchRequest:
         Raises:
             UserError: an unknown name, a value out of range, a test metric, clashing spaces.
         """
+        from raysweep.cluster.runs.objectives.goals import check_goals
         from raysweep.search_spaces import sample
         from raysweep.trainables.learner import check_metric
-        from raysweep.trainables.tune_task import TuneTask
+        from raysweep.trainables.user.tune_task import TuneTask
 
         learner = self.learner
         if self.num_samples is None and self.searches and self.searcher != "grid":
@@ -116,10 +143,18 @@ class SearchRequest:
                 "--warm-start is for searches that can learn, and a grid is fixed; use --searcher "
                 "tpe, or leave --warm-start out"
             )
+        metric, mode, objective, constraint = check_goals(
+            learner, (self.metric, self.mode), self.objective, self.constraint
+        )
+        if objective and self.scheduler not in _FOR_SEVERAL and self.searches:
+            raise UserError(
+                f"--scheduler {self.scheduler} judges by one number, and there are "
+                f"{len(objective)} objectives; use --scheduler asha or none"
+            )
         if issubclass(learner, TuneTask):
-            metric, mode = _reported_metric(learner, self.metric, self.mode)
+            metric, mode = _reported_metric(learner, metric, mode)
         else:
-            metric = check_metric(learner, self.metric or next(iter(learner.metrics)))
+            metric = check_metric(learner, metric or next(iter(learner.metrics)))
             mode = learner.metrics[metric]
             if self.mode not in ("", mode):
                 raise UserError(
@@ -129,8 +164,8 @@ class SearchRequest:
         data = learner.data_class.create(self.data)
         if base.epochs is None and self.searches and self.scheduler == "hyperband":
             raise UserError(
-                "--scheduler hyperband plans with the number of reports that a trial makes; give it "
-                "by --epochs, or use --scheduler asha"
+                "--scheduler hyperband plans with the number of reports that a trial makes; give "
+                "it by --epochs, or use --scheduler asha"
             )
         grace = self.grace_period or max(1, (base.epochs or 1) // 4)
         request = dataclasses.replace(
@@ -139,8 +174,11 @@ class SearchRequest:
             mode=mode,
             settings=base.to_dict(),
             data=data.to_dict(),
+            points_to_evaluate=tuple(_checked_point(learner, p) for p in self.points_to_evaluate),
             grace_period=grace,
             spaces=tuple(self.spaces),
+            objective=objective,
+            constraint=constraint,
         )
         learner.check(base, data)
         if self.searches:
@@ -157,6 +195,8 @@ class SearchRequest:
                     "--scheduler pbt changes learning_rate and L2 fields in mid-run, and the space "
                     "has none; search `optimizer` or `l2`, or use --scheduler asha"
                 )
+            for point in request.points_to_evaluate:
+                learner.check(request.config(point), data)
             for number in range(_CHECKED_POINTS):
                 learner.check(request.config(sample(suggest, number)[1]), data)
         return request
@@ -197,7 +237,8 @@ class SearchRequest:
         del plain["num_samples"]
         if self.metric in self.learner.metrics:  # which tells the mode
             del plain["mode"]
-        for name in ("warm_start", "search"):  # as runs from before these were there have it
+        # As runs from before these were there have it.
+        for name in ("warm_start", "search", "points_to_evaluate", "objective", "constraint"):
             if not plain[name]:
                 del plain[name]
         return dict(plain)
@@ -214,7 +255,7 @@ class SearchRequest:
 
 def _reported_metric(learner: type[Learner[Any]], metric: str, mode: str) -> tuple[str, str]:
     """The metric that the user's own code reports, and its mode, guessed if its name tells it."""
-    from raysweep.trainables.tune_task import guess_mode
+    from raysweep.trainables.user.tune_task import guess_mode
 
     if not metric:
         raise UserError(
@@ -231,6 +272,19 @@ def _reported_metric(learner: type[Learner[Any]], metric: str, mode: str) -> tup
             f"--metric {metric}: say whether it is to be small or large, --mode min|max"
         )
     return metric, mode
+
+
+def _checked_point(learner: type[Learner[Any]], point: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a configuration to try, in their own types.
+
+    Raises:
+        UserError: the configuration cannot have one of them.
+    """
+    try:
+        whole = learner.config_class.read(point).to_dict()
+    except UserError as error:
+        raise UserError(f"a configuration to try: {error}") from None
+    return {name: whole[name] for name in flatten(point)}
 
 
 def changeable(fields: Iterable[str]) -> list[str]:

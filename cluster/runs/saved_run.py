@@ -14,13 +14,13 @@ from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.config import Config
 from raysweep.core.errors import UserError, nearest
 from raysweep.core.storage import Storage
-from raysweep.core.targets import is_target
+from raysweep.trainables import LEARNERS
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.trial_files import BEST, load_best
-from raysweep.trainables.tune_task import TuneTask
+from raysweep.trainables.user.tune_task import TuneTask
 
-__all__ = ["CONFIRM", "SavedRun", "open_run"]
+__all__ = ["CONFIRM", "SavedRun", "open_run", "read_ledger"]
 
 CONFIRM = "confirm.json"  # test results, and each time that the test set was opened
 
@@ -49,7 +49,7 @@ class SavedRun:
         try:
             return self.request.learner.config_class
         except UserError:
-            if is_target(self.request.task):
+            if self.request.task not in LEARNERS:
                 return None
             raise
 
@@ -99,12 +99,27 @@ def open_run(run: str | None, root: str) -> SavedRun:
     names = {f.name for f in dataclasses.fields(SearchRequest)}
     values = {k: v for k, v in experiment["request"].items() if k in names}
     values |= {
-        name: tuple(values.get(name, ())) for name in ("spaces", "points", "warm_start", "search")
+        name: tuple(values.get(name, ()))
+        for name in (
+            *("spaces", "points", "warm_start", "search"),
+            *("points_to_evaluate", "objective", "constraint"),
+        )
     }
     values["mode"] = values.get("mode") or experiment.get("mode", "")
     request = SearchRequest(**values, num_samples=experiment["num_samples"])
-    ledger = Ledger(storage, request.metric, request.mode, read_only=True)
-    return SavedRun(storage, request, ledger, experiment["data_fingerprint"])
+    return SavedRun(storage, request, read_ledger(storage, request), experiment["data_fingerprint"])
+
+
+def read_ledger(storage: Storage, request: SearchRequest) -> Ledger:
+    """The run's ledger as it stands, which another process may be writing."""
+    return Ledger(
+        storage,
+        request.metric,
+        request.mode,
+        read_only=True,
+        objectives=request.objectives,
+        constraints=request.constraints,
+    )
 
 
 def _newest(root: str) -> str:

@@ -23,7 +23,7 @@ from raysweep.cluster.runs.saved_run import CONFIRM, SavedRun
 from raysweep.cluster.search.run import SearchResult, run_search
 from raysweep.core.errors import UserError
 from raysweep.trainables.trial_files import BEST, LAST, load_best, trial_folder
-from raysweep.trainables.tune_task import TuneTask
+from raysweep.trainables.user.tune_task import TuneTask
 
 __all__ = [
     "Confirmation",
@@ -148,7 +148,9 @@ def _candidates(run: SavedRun, top: int) -> list[TrialRecord]:
 def _config(run: SavedRun, trial: TrialRecord, refit: bool) -> dict[str, Any]:
     """A refit has no validation data that could say when to stop: the run has said it."""
     best = trial.best(run.request.metric, run.request.mode)
-    return {**trial.config, "stop_after": best["epoch"]} if refit and best else trial.config
+    if not (refit and best):
+        return trial.config
+    return {**trial.config, "stop_after": best["epoch"], "stop_patience": None}
 
 
 def _rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from raysweep.trainables.trial_files import INDEX, pack_config
 
 __all__ = ["LedgerSearcher"]
 
+_REFUSALS = 1000
+
 
 class LedgerSearcher(Searcher):
     """Hands Ray Tune first the ledger's unfinished trials, then new ones up to `num_samples`.
@@ -22,6 +25,8 @@ class LedgerSearcher(Searcher):
         proposer: where new points come from.
         complete: turns configuration fields into a full configuration.
         num_samples: trials in the whole run; None for as many as the proposer has.
+        refuses: whether configuration fields break a constraint; such a proposal is passed over,
+            and another one asked for. Its text names the constraint.
         default_first: whether the first trial has the default configuration.
 
     Attributes:
@@ -43,6 +48,7 @@ class LedgerSearcher(Searcher):
         complete: Callable[[dict[str, Any]], dict[str, Any]],
         num_samples: int | None,
         *,
+        refuses: Callable[[dict[str, Any]], bool] | None = None,
         default_first: bool = True,
     ) -> None:
         super().__init__(metric=ledger.metric, mode=ledger.mode)
@@ -50,6 +56,7 @@ class LedgerSearcher(Searcher):
         self.ledger, self._proposer, self._complete = ledger, proposer, complete
         self._num_samples = self._total(num_samples)
         self._ready = ledger.unfinished()
+        self._refuses = refuses
 
     def _total(self, num_samples: int | None) -> int | None:
         points = self._proposer.points()
@@ -98,18 +105,32 @@ class LedgerSearcher(Searcher):
         if not len(ledger) and self._default_first:
             return ledger.add({}, self._complete({}))
         self._proposer.tell(ledger)
-        attempt = 0
+        attempt = num_refused = 0
         while point := self._proposer.propose(len(ledger), attempt):
             params, fields = point
             config = self._complete(fields)
-            if not ledger.has(config):
+            refused = self._refuses is not None and self._refuses(fields)
+            if not refused and not ledger.has(config):
                 record = ledger.add(params, config)
                 self._proposer.tell(ledger)
                 return record
             attempt += 1
-            if attempt >= ATTEMPTS and not isinstance(self._proposer, ListProposer):
+            num_refused += refused
+            # Few configurations may keep to a constraint: more is tried for those that do.
+            most = _REFUSALS if num_refused > ATTEMPTS // 2 else ATTEMPTS
+            if attempt >= most and not isinstance(self._proposer, ListProposer):
+                if num_refused > ATTEMPTS // 2:
+                    self._give_up(num_refused)
                 return None
         return None
+
+    def _give_up(self, num_refused: int) -> None:
+        print(
+            f"raysweep: {num_refused} proposals in a row broke {self._refuses}: the search ends "
+            f"with {len(self.ledger)} trials. Loosen the limit, or widen the search",
+            file=sys.stderr,
+        )
+        self._num_samples = len(self.ledger)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

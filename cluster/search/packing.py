@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.core.errors import UserError
+from raysweep.core.objectives import judged_by
 from raysweep.search_spaces import sample
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import num_parameters
@@ -16,6 +17,16 @@ __all__ = ["check_pack", "pack_size"]
 _AUTO_SIZE, _AUTO_PARAMETERS = 8, 50_000
 _SCHEDULERS = ("asha", "none")
 _LARGEST = 256
+
+
+# Measured of a process: trials that share one cannot be told apart.
+_SHARED = ("memory_mb", "time_epoch_s")
+
+
+def _shared(request: SearchRequest) -> list[str]:
+    """What the search judges by and a pack could not measure."""
+    named = judged_by(request.objectives, request.constraints)
+    return [name for name in _SHARED if name in named]
 
 
 def check_pack(request: SearchRequest, pack: str, num_workers: int = 1) -> None:
@@ -40,6 +51,11 @@ def check_pack(request: SearchRequest, pack: str, num_workers: int = 1) -> None:
             f"--pack {pack} goes with --scheduler asha or none: {request.scheduler} decides about "
             "one trial at a time; leave one of them out"
         )
+    if shared := _shared(request):
+        raise UserError(
+            f"--pack {pack} trains several trials in one process, and {shared[0]} is measured of a "
+            "process; leave one of them out"
+        )
 
 
 def pack_size(request: SearchRequest, pack: str, dataset: Dataset) -> int:
@@ -55,6 +71,8 @@ def pack_size(request: SearchRequest, pack: str, dataset: Dataset) -> int:
         return 1 if pack == "off" else int(pack)
     learner = request.learner
     if request.gpus or not request.searches or request.scheduler not in _SCHEDULERS:
+        return 1
+    if _shared(request):
         return 1
     searched = sample(request.suggest(), 0)[1]
     if not issubclass(learner, Stackable) or not set(searched) <= learner.packed_fields:

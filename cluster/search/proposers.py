@@ -72,6 +72,10 @@ class ListProposer(Proposer):
         """The configuration fields of all points."""
         return [fields for _, fields in self._points]
 
+    def without(self, refuses: Callable[[dict[str, Any]], bool]) -> ListProposer:
+        """The same without the points whose fields are refused."""
+        return ListProposer([point for point in self._points if not refuses(point[1])])
+
 
 class TPEProposer(Proposer):
     """Tree-structured Parzen estimator, as Optuna implements it (multivariate, grouped).
@@ -80,15 +84,14 @@ class TPEProposer(Proposer):
     are told as pruned, running ones count as bad (constant liar), so that workers spread out.
     """
 
-    def __init__(self, suggest: Suggest, seed: int, mode: str) -> None:
+    def __init__(self, suggest: Suggest, seed: int, *modes: str) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._suggest, self._seed = suggest, seed
-        direction = optuna.study.StudyDirection.MINIMIZE
-        if mode == "max":
-            direction = optuna.study.StudyDirection.MAXIMIZE
-        self._study = optuna.create_study(direction=direction)
+        kinds = optuna.study.StudyDirection
+        directions = [kinds.MAXIMIZE if mode == "max" else kinds.MINIMIZE for mode in modes]
+        self._study = optuna.create_study(directions=directions)
         self._numbers: dict[int, int] = {}
         self._told: set[int] = set()
         self._pending: optuna.Trial | None = None
@@ -97,29 +100,32 @@ class TPEProposer(Proposer):
         self,
         params: Mapping[str, Any],
         distributions: Mapping[str, Any],
-        value: float,
+        *values: float,
         stopped_after: int | None = None,
+        excesses: Mapping[str, float] | None = None,
     ) -> None:
         """Adds a result from another run.
 
         Args:
             params: those of the space's that are known.
             distributions: Optuna's, of these params.
-            value: of the metric.
+            values: of the metric, or of each objective.
             stopped_after: epochs after which the trial was stopped; None if it was not.
+            excesses: `Constraint.excess` of each constraint, by its text.
         """
         import optuna
 
         state, reached = optuna.trial.TrialState.COMPLETE, {}
-        if stopped_after is not None:
-            state, reached = optuna.trial.TrialState.PRUNED, {stopped_after: value}
+        if stopped_after is not None and len(values) == 1:
+            state, reached = optuna.trial.TrialState.PRUNED, {stopped_after: values[0]}
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=state,
-                value=value,
+                values=values,
                 params=dict(params),
                 distributions=dict(distributions),
                 intermediate_values=reached,
+                constraints=dict(excesses or {}),
             )
         )
 
@@ -134,10 +140,14 @@ class TPEProposer(Proposer):
         fields = self._suggest(self._pending)
         return dict(self._pending.params), fields
 
+    def _seed_of(self, index: int, attempt: int) -> int:
+        rounds, rest = divmod(attempt, 101)
+        return (self._seed * 1_000_003 + index * 101 + rest + rounds * 500_000_003) % 2**32
+
     def _sampler(self, index: int, attempt: int) -> optuna.samplers.BaseSampler:
         import optuna
 
-        seed = (self._seed * 1_000_003 + index * 101 + attempt) % 2**32
+        seed = self._seed_of(index, attempt)
         if attempt >= ATTEMPTS // 2:
             # A small space is nearly used up: what is left is found faster by chance.
             return optuna.samplers.RandomSampler(seed=seed)
@@ -179,15 +189,22 @@ class TPEProposer(Proposer):
         return self._numbers[trial.index]
 
     def _tell(self, number: int, trial: TrialRecord, ledger: Ledger) -> None:
+        """Tells Optuna how a trial ended; constraints by `set_constraint`."""
         from optuna.trial import Trial, TrialState
 
         best = trial.best(ledger.metric, ledger.mode)
         if trial.status == FAILED or best is None:
             self._study.tell(number, state=TrialState.FAIL)
+            return
+        handle = Trial(self._study, number)
+        for name, excess in ledger.excesses(best).items():
+            handle.set_constraint(name, excess)
+        if len(ledger.objectives) > 1:
+            # Optuna gives no values to a pruned trial here; what it reached says something.
+            self._study.tell(number, [float(best[each.name]) for each in ledger.objectives])
         elif trial.status == FINISHED:
             self._study.tell(number, best[ledger.metric])
         else:
-            handle = Trial(self._study, number)
             handle.report(best[ledger.metric], step=trial.epoch)
             self._study.tell(number, state=TrialState.PRUNED)
 
@@ -197,6 +214,7 @@ def longest_first(
     complete: Callable[[dict[str, Any]], dict[str, Any]],
     cost: Callable[[dict[str, Any]], float],
     num_samples: int | None,
+    refuses: Callable[[dict[str, Any]], bool] | None = None,
 ) -> ListProposer:
     """All points of a proposer that does not learn, in order of what their trials will cost.
 
@@ -209,6 +227,7 @@ def longest_first(
         complete: turns configuration fields into a full configuration.
         cost: of the trial with these fields, in any unit.
         num_samples: trials in all, the default one among them; None for all that there are.
+        refuses: whether configuration fields break a constraint; such a point is left out.
     """
     points: list[Point] = []
     seen = {config_key(complete({}))}
@@ -218,8 +237,9 @@ def longest_first(
         if point is None or (attempt >= ATTEMPTS and not isinstance(proposer, ListProposer)):
             break
         key = config_key(complete(point[1]))
-        attempt = attempt + 1 if key in seen else 0
-        if key not in seen:
+        passed = key in seen or (refuses is not None and refuses(point[1]))
+        attempt = attempt + 1 if passed else 0
+        if not passed:
             seen.add(key)
             points.append(point)
     return ListProposer(sorted(points, key=lambda point: -cost(point[1])))

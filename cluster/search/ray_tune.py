@@ -17,6 +17,8 @@ from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
+from raysweep.cluster.search.objectives.proposer import ParetoProposer
+from raysweep.cluster.search.objectives.refusals import Refusals
 from raysweep.cluster.search.packing import pack_size
 from raysweep.cluster.search.proposers import (
     ListProposer,
@@ -26,15 +28,15 @@ from raysweep.cluster.search.proposers import (
 )
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.schedulers import build_scheduler
-from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback
-from raysweep.cluster.search.warm_start import WarmStart
+from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback, UserCallbacks
+from raysweep.cluster.search.warm_start import TriedFirst, WarmStart
 from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import num_parameters
 from raysweep.trainables.pack import pack_key
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
-from raysweep.trainables.tune_task import TuneTask
+from raysweep.trainables.user.tune_task import TuneTask
 
 __all__ = ["TuneTrials", "concurrency"]
 
@@ -62,12 +64,14 @@ class TuneTrials:
     ) -> None:
         self._request, self._storage, self._options = request, storage, options
         self._dataset = dataset
-        proposer = _proposer(request, earlier, dataset)
+        refuses = Refusals(request, dataset.arrays)
+        proposer = _proposer(request, earlier, dataset, refuses)
         self._searcher = LedgerSearcher(
             ledger,
             proposer,
             request.complete,
             request.num_samples,
+            refuses=refuses,
             default_first=request.has_default,
         )
 
@@ -83,9 +87,9 @@ class TuneTrials:
             recorder: keeps the run's records.
             deadline: when to stop, and why.
         """
-        request, searcher = self._request, self._searcher
-        num_workers, most = self._options.workers, self._options.max_concurrent
-        size = 1 if num_workers > 1 else pack_size(request, self._options.pack, self._dataset)
+        request, searcher, options = self._request, self._searcher, self._options
+        num_workers, most = options.workers, options.max_concurrent
+        size = 1 if num_workers > 1 else pack_size(request, options.pack, self._dataset)
         searcher.limit = concurrency(ray, request, most, packs=size > 1, num_workers=num_workers)
         # Smaller packs where there would not be one for every place.
         searcher.pack_size = min(size, -(-searcher.remaining() // searcher.limit))
@@ -99,7 +103,10 @@ class TuneTrials:
             run_config = tune.RunConfig(
                 name="ray",
                 storage_path=ray_folder.uri if ray_states else scratch,
-                callbacks=[TuneCallback(searcher, recorder, deadline)],
+                callbacks=[
+                    TuneCallback(searcher, recorder, deadline),
+                    *([UserCallbacks(options.callbacks)] if options.callbacks else []),
+                ],
                 stop=DeadlineStopper(deadline),
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
@@ -116,7 +123,7 @@ class TuneTrials:
     def _trainable(self, ray: Any, ray_states: bool) -> Any:
         request, num_workers = self._request, self._options.workers
         if issubclass(request.learner, TuneTask):
-            from raysweep.trainables.tune_trainable import UserTrainable
+            from raysweep.trainables.user.tune_trainable import UserTrainable
 
             return tune.with_parameters(
                 UserTrainable,
@@ -125,6 +132,8 @@ class TuneTrials:
                 metric=request.metric,
                 mode=request.mode,
                 ray_states=ray_states,
+                objectives=request.objectives,
+                constraints=request.constraints,
             )
         shared: dict[str, Any] = {
             "learner_class": request.learner,
@@ -135,6 +144,8 @@ class TuneTrials:
             "threads": max(1, int(request.cpus)),
             "gpus": request.gpus,
             "ray_states": ray_states,
+            "objectives": request.objectives,
+            "constraints": request.constraints,
         }
         if num_workers > 1:
             from raysweep.cluster.search.shared_trial import SharedTrainable
@@ -186,23 +197,38 @@ class TuneTrials:
 
 
 def _proposer(
-    request: SearchRequest, earlier: Sequence[Mapping[str, Any]], dataset: Dataset
+    request: SearchRequest,
+    earlier: Sequence[Mapping[str, Any]],
+    dataset: Dataset,
+    refuses: Refusals,
 ) -> Proposer:
     if not request.searches:
         return ListProposer([({}, dict(point)) for point in request.points])
     suggest = request.suggest()
+    objectives = [each.name for each in request.objectives]
+    modes = [each.mode for each in request.objectives]
     proposer = build_proposer(request.searcher, suggest, request.seed, request.mode)
+    if request.searcher == "tpe" and len(modes) > 1:
+        proposer = ParetoProposer(suggest, request.seed, *modes)
+    if isinstance(proposer, ListProposer):
+        proposer = proposer.without(refuses)
+    # TPE learns as it goes, and a scheduler compares trials in the order of proposals.
+    fixed = request.searcher != "tpe" and request.scheduler == "none" and request.has_default
     if earlier:
-        return WarmStart(proposer, suggest, earlier, request.mode)
-    if request.searcher == "tpe" or request.scheduler != "none" or not request.has_default:
-        return proposer  # It learns as it goes, or trials are compared in the order of proposals.
+        proposer = WarmStart(
+            proposer, suggest, earlier, request.mode, objectives, request.constraints
+        )
+    elif fixed:
 
-    def cost(fields: dict[str, Any]) -> float:
-        config = request.config(fields)
-        passes = config.stop_after or config.epochs
-        return float(num_parameters(request.learner, config, dataset.arrays) * passes)
+        def cost(fields: dict[str, Any]) -> float:
+            config = request.config(fields)
+            passes = config.stop_after or config.epochs
+            return float(num_parameters(request.learner, config, dataset.arrays) * passes)
 
-    return longest_first(proposer, request.complete, cost, request.num_samples)
+        proposer = longest_first(proposer, request.complete, cost, request.num_samples, refuses)
+    if request.points_to_evaluate:
+        proposer = TriedFirst(proposer, suggest, request)
+    return proposer
 
 
 def concurrency(

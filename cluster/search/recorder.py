@@ -17,6 +17,7 @@ from raysweep.analysis.tensorboard.writer import TrialWriter
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from raysweep.cluster.runs.progress import Progress
 from raysweep.cluster.search.deadline import Deadline
+from raysweep.cluster.search.early_end import EarlyEnd
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.trainables import checkpoint
@@ -39,6 +40,7 @@ class RunRecorder:
         deadline: told when the storage fails.
         hparams: whether trials get a row in TensorBoard's HParams table; retrainings of a search's
             trials, which stand in a folder of it, get none beside them.
+        goal: what ends the search early; nothing by default.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class RunRecorder:
         deadline: Deadline,
         *,
         hparams: bool = True,
+        goal: EarlyEnd | None = None,
     ) -> None:
         self.ledger = ledger
+        self._goal = goal or EarlyEnd(ledger)
         self._storage, self._progress, self._deadline = storage, progress, deadline
         self._hparams = hparams
         self._writers: dict[int, TrialWriter] = {}
@@ -79,11 +83,13 @@ class RunRecorder:
             self._deadline.refuse(report["refusal"])
         elif trial.status == RUNNING:
             self._keep(self._result, trial, report, config)
+            self._check_goal(trial)
 
     def end(self, trial: TrialRecord, status: str, error: str = "") -> None:
         """Writes down that a running trial has ended."""
         if trial.status == RUNNING:
             self._keep(self._end, trial, status, error)
+            self._check_goal(trial)
 
     def fail(self, trial: TrialRecord, message: str) -> None:
         """Ends a trial whose process failed; the whole message goes into its folder."""
@@ -107,6 +113,11 @@ class RunRecorder:
             self._keep(self._upload, index)
         self._keep(self.ledger.flush)
         self._scratch.cleanup()
+
+    def _check_goal(self, trial: TrialRecord) -> None:
+        self._goal.update(trial)
+        if reached := self._goal.reached():
+            self._deadline.succeed(reached)
 
     def _keep(self, write: Callable[..., None], *arguments: Any) -> None:
         if self._deadline.problem:
@@ -137,7 +148,9 @@ class RunRecorder:
                 writer.scalars(result)
                 if result == last:
                     writer.texts(report.get("texts", {}), last["epoch"])
-        if report.get("finished"):
+        if report.get("infeasible"):
+            self._end(trial, STOPPED, report["infeasible"])
+        elif report.get("finished"):
             self._end(trial, FINISHED)
 
     def _end(self, trial: TrialRecord, status: str, error: str = "") -> None:

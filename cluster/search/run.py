@@ -21,6 +21,8 @@ from raysweep.cluster.runs.projector import publish_embeddings
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import SavedRun
 from raysweep.cluster.search.deadline import Deadline, stop_on_signal
+from raysweep.cluster.search.early_end import EarlyEnd
+from raysweep.cluster.search.objectives.refusals import Refusals
 from raysweep.cluster.search.packing import check_pack
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.warm_start import earlier_results
@@ -44,6 +46,7 @@ class SearchResult:
         dataset: the data, with what answers need.
         complete: whether every trial came to its end.
         interrupted: whether a signal ended it before.
+        goal: what it had reached when it ended early (`--target`, `--patience`); empty otherwise.
     """
 
     storage: Storage
@@ -51,6 +54,7 @@ class SearchResult:
     dataset: Dataset
     complete: bool
     interrupted: bool = False
+    goal: str = ""
 
     def as_run(self, request: SearchRequest) -> SavedRun:
         """The run, to be asked questions, with the data that are loaded already."""
@@ -100,6 +104,7 @@ def run_search(
         exclusive(storage, f"the run {storage.uri}", "give this one another --name"),
         ray_started_beside(prepare, options.address, wanted=new) as loaded,
     ):
+        Refusals(request, loaded.arrays).check()
         earlier, notes = earlier_results(request, storage, loaded.fingerprint)
         write_experiment(
             storage,
@@ -111,7 +116,13 @@ def run_search(
         )
         for note in [] if options.quiet else notes:
             print(note, file=sys.stderr)
-        ledger = Ledger(storage, request.metric, request.mode)
+        ledger = Ledger(
+            storage,
+            request.metric,
+            request.mode,
+            objectives=request.objectives,
+            constraints=request.constraints,
+        )
         deadline = Deadline(options.time_budget)
         remaining = _train(request, storage, options, loaded, ledger, deadline, earlier)
         return _finish(request, storage, loaded, ledger, deadline, remaining)
@@ -138,8 +149,14 @@ def _train(
         trials = TuneTrials(request, storage, options, dataset, ledger, earlier)
     if not trials.remaining():
         return 0
+    goal = EarlyEnd(ledger, options.target, options.patience)
+    if reached := goal.reached():
+        deadline.succeed(reached)
+        return int(trials.remaining())
     progress = Progress(request.num_samples, quiet=options.quiet, show_metric=options.show_metric)
-    recorder = RunRecorder(ledger, storage, progress, deadline, hparams=not request.points)
+    recorder = RunRecorder(
+        ledger, storage, progress, deadline, hparams=not request.points, goal=goal
+    )
     progress.say("starting Ray …")
     with (
         contextlib.closing(progress),
@@ -178,7 +195,8 @@ def _finish(
         raise UserError(deadline.refusal)
     _publish(storage, ledger)
     complete = not ledger.unfinished() and not (deadline.expired and remaining)
-    result = SearchResult(storage, ledger, dataset, complete, deadline.signalled)
+    goal = "" if complete else deadline.reached_goal
+    result = SearchResult(storage, ledger, dataset, complete, deadline.signalled, goal)
     publish_embeddings(result.as_run(request))
     return result
 

@@ -26,81 +26,23 @@ from ray.tune.schedulers import (
 
 from raysweep.cluster.runs.ledger import FAILED, RUNNING, Ledger
 from raysweep.cluster.runs.request import changeable
+from raysweep.cluster.search.halving import (
+    CONTINUE,
+    STOP,
+    WAIT,
+    ParetoHalving,
+    SuccessiveHalving,
+    rung_levels,
+)
 from raysweep.core.config import Config
+from raysweep.core.free_config import FreeConfig
 from raysweep.search_spaces import Suggest, sample
-from raysweep.trainables.learner import is_better
 from raysweep.trainables.trial_files import INDEX, member_configs, member_reports, pack_config
 
-__all__ = ["OrderedASHA", "SuccessiveHalving", "build_scheduler", "rung_levels"]
+__all__ = ["OrderedASHA", "build_scheduler"]
 
-CONTINUE, STOP, WAIT = "continue", "stop", "wait"
 # Of a function that does not say how often it reports.
 _MANY_EPOCHS = 1_000_000
-
-
-def rung_levels(max_t: int, grace_period: int, reduction_factor: float) -> list[int]:
-    """The epochs at which trials are compared: grace_period · reduction_factor^k, below max_t."""
-    levels, level = set(), float(grace_period)
-    while round(level) < max_t:
-        levels.add(round(level))
-        level *= reduction_factor
-    return sorted(levels)
-
-
-class SuccessiveHalving:
-    """The decisions of asynchronous successive halving with arrivals in order of index.
-
-    At each rung a trial goes on if it is as good as the best 1/reduction_factor of the trials of
-    lower index that reached the rung, or if those are too few to say. Judged is the best value so
-    far.
-    Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020.
-
-    Args:
-        levels: the rungs, in epochs.
-        reduction_factor: one in how many goes on.
-        mode: "min" or "max".
-    """
-
-    def __init__(self, levels: list[int], reduction_factor: float, mode: str) -> None:
-        self.levels, self.mode = levels, mode
-        self._factor = reduction_factor
-        self._best: dict[int, float] = {}
-        self._rungs: list[dict[int, float]] = [{} for _ in levels]
-        self._fronts = [0] * len(levels)
-        self._ended: set[int] = set()
-
-    def record(self, index: int, epoch: int, value: float) -> None:
-        """Notes a trial's value after an epoch; an epoch noted before changes nothing."""
-        if is_better(value, self._best.get(index), self.mode):
-            self._best[index] = value
-        if epoch in self.levels:
-            self._rungs[self.levels.index(epoch)].setdefault(index, self._best[index])
-
-    def begin(self, index: int) -> None:
-        """Notes that a trial runs, perhaps again."""
-        self._ended.discard(index)
-
-    def end(self, index: int) -> None:
-        """Notes that a trial will reach no further rung."""
-        self._ended.add(index)
-
-    def decide(self, index: int, epoch: int) -> str:
-        """Continue, stop, or wait for trials of lower index to arrive at this rung."""
-        if epoch not in self.levels or index + 1 < self._factor:
-            return CONTINUE
-        rung = self.levels.index(epoch)
-        values, front = self._rungs[rung], self._fronts[rung]
-        while front < index and (front in values or front in self._ended):
-            front += 1
-        self._fronts[rung] = front
-        if front < index:
-            return WAIT
-        earlier = [value for other, value in values.items() if other < index]
-        if len(earlier) + 1 < self._factor:
-            return CONTINUE  # Too few to tell the best 1/reduction_factor of.
-        share = 1.0 / self._factor if self.mode == "min" else 1.0 - 1.0 / self._factor
-        cutoff = float(np.quantile(earlier, share))
-        return STOP if is_better(cutoff, values[index], self.mode) else CONTINUE
 
 
 class OrderedASHA(FIFOScheduler):
@@ -114,12 +56,12 @@ class OrderedASHA(FIFOScheduler):
     def __init__(self, ledger: Ledger, halving: SuccessiveHalving) -> None:
         super().__init__()
         self._halving, self._ledger = halving, ledger
-        self._key = ledger.metric
         self._died: set[int] = set()
         self._waiting: dict[int, tuple[Any, dict[int, int]]] = {}
+        self._undecided: dict[int, list[int]] = {}
         for trial in ledger:
-            for result in trial.history:
-                halving.record(trial.index, int(result["epoch"]), result[self._key])
+            for result in trial.history if ledger.keeps_to_constraints(trial) else ():
+                halving.record(trial.index, int(result["epoch"]), self._value(result))
             if trial.status != RUNNING:
                 halving.end(trial.index)
 
@@ -132,7 +74,8 @@ class OrderedASHA(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Continues, stops, or pauses the trial without a checkpoint: its state is on disk.
 
-        A pack waits as a whole: until all of its members can go on or stop.
+        A pack waits as a whole: until all of its members can go on or stop. A function without a
+        checkpoint would start anew; it goes on, and is stopped late if that is the decision.
         """
         self._end_failed()
         epochs = {}
@@ -142,7 +85,10 @@ class OrderedASHA(FIFOScheduler):
                 epochs[index] = int(report["epoch"])
         if not result.get("even", True):
             return str(TrialScheduler.CONTINUE)  # Members that are behind train first.
-        decisions = {self._halving.decide(index, epoch) for index, epoch in epochs.items()}
+        if not result.get("resumable", True):
+            decisions = {self._decide_late(index, epoch) for index, epoch in epochs.items()}
+        else:
+            decisions = {self._halving.decide(index, epoch) for index, epoch in epochs.items()}
         if decisions == {STOP}:
             return str(TrialScheduler.STOP)
         if decisions <= {CONTINUE}:
@@ -150,6 +96,13 @@ class OrderedASHA(FIFOScheduler):
         self._waiting[int(trial.config[INDEX])] = (trial, epochs)
         tune_controller.pause_trial(trial, should_checkpoint=False)
         return str(TrialScheduler.NOOP)
+
+    def _decide_late(self, index: int, epoch: int) -> str:
+        """Continue or stop, by each rung so far at which the others have arrived by now."""
+        rungs = [*self._undecided.get(index, []), epoch]
+        decisions = {rung: self._halving.decide(index, rung) for rung in rungs}
+        self._undecided[index] = [rung for rung in rungs if decisions[rung] == WAIT]
+        return STOP if STOP in decisions.values() else CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Others need not wait for this trial any more."""
@@ -193,12 +146,21 @@ class OrderedASHA(FIFOScheduler):
         return min(pending, key=lambda t: int(t.config[INDEX]), default=None)
 
     def _note(self, index: int, report: Mapping[str, Any]) -> None:
-        """Notes a result, and those before it that the ledger may have missed."""
+        """Notes a result, and those before it that the ledger may have missed.
+
+        A trial that broke a constraint is no measure for others.
+        """
         for each in [*json.loads(report.get("history", "[]")), report]:
-            if self._key in each:
-                self._halving.record(index, int(each["epoch"]), float(each[self._key]))
+            if self._ledger.metric in each and "infeasible" not in report:
+                self._halving.record(index, int(each["epoch"]), self._value(each))
         if report.get("done"):
             self._halving.end(index)
+
+    def _value(self, result: Mapping[str, Any]) -> Any:
+        """What trials are compared by: the metric, or the losses of several objectives."""
+        if len(self._ledger.objectives) > 1:
+            return self._ledger.losses(result)
+        return float(result[self._ledger.metric])
 
     def _end(self, trial: Any) -> None:
         for index in _indexes(trial):
@@ -226,6 +188,8 @@ def build_scheduler(
         return FIFOScheduler()
     if name == "asha":
         levels = rung_levels(max_t, grace_period, reduction_factor)
+        if len(ledger.objectives) > 1:
+            return OrderedASHA(ledger, ParetoHalving(levels, reduction_factor))
         return OrderedASHA(ledger, SuccessiveHalving(levels, reduction_factor, ledger.mode))
     if name == "hyperband":
         return HyperBandScheduler("epoch", max_t=max_t, reduction_factor=reduction_factor)
@@ -253,7 +217,9 @@ def _pbt(
     config_class: type[Config], suggest: Suggest, seed: int, interval: int
 ) -> PopulationBasedTraining:
     """Population-based training over the fields that a running model can change."""
-    fields = changeable(sample(suggest, seed)[1])
+    searched = sample(suggest, seed)[1]
+    # Code of the user's takes a new configuration whole, and goes on from its checkpoint.
+    fields = list(searched) if issubclass(config_class, FreeConfig) else changeable(searched)
     rng = np.random.default_rng(seed)
 
     def draw(name: str) -> Callable[[], Any]:

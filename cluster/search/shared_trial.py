@@ -53,7 +53,7 @@ class SharedTrainable(LearnerTrainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Starts another trial in the same processes, or in new ones if they have lost touch."""
-        if self._broken:
+        if self._apart:
             self._form_group()
         return super().reset_config(new_config)
 
@@ -62,7 +62,7 @@ class SharedTrainable(LearnerTrainable):
         self.cleanup()
         if dist.is_initialized():
             dist.destroy_process_group()
-        self._broken = False
+        self._apart = False
         self._others = self._start()
         self._parallel = _join_first(self._others, self._given["gpus"])
 
@@ -89,7 +89,7 @@ class SharedTrainable(LearnerTrainable):
 
     def _cause(self, error: Exception, epochs: Sequence[Any]) -> Exception:
         """Why an epoch failed: an error of this process, or of another one, which it waited for."""
-        self._broken = True  # The others may wait for this one; they end with it.
+        self._apart = True  # The others may wait for this one; they end with it.
         if not _is_loss_of_touch(error):
             return error
         told = next(filter(None, _outcomes(epochs, _OUTCOMES_S)), "")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import sys
 from collections import Counter
+from collections.abc import Sequence
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ from raysweep.core.ray_private import (
 )
 from raysweep.trainables.trial_files import INDEX, member_configs, member_reports
 
-__all__ = ["DeadlineStopper", "TuneCallback"]
+__all__ = ["DeadlineStopper", "TuneCallback", "UserCallbacks"]
 
 
 class DeadlineStopper(Stopper):
@@ -38,6 +42,60 @@ class DeadlineStopper(Stopper):
     def stop_all(self) -> bool:
         """Whether it is time to stop."""
         return self._deadline.reached()
+
+
+class UserCallbacks(Callback):
+    """Hands what happens on to callbacks of the user's, as Ray Tune alone would tell it.
+
+    A result has the numbers that the trial reported, not the form in which they travel. A callback
+    that fails is named once and left out from then on: it costs no trial.
+
+    Args:
+        callbacks: `ray.tune.Callback`s.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self._callbacks = list(callbacks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def setup(self, *arguments: Any, **info: Any) -> None:
+        """Sets each of them up."""
+        self._tell("setup", *arguments, **info)
+
+    def _tell(self, hook: str, *arguments: Any, **info: Any) -> None:
+        if "result" in info:
+            if hook == "on_trial_result" and not info["result"].get("fresh", True):
+                return
+            info["result"] = _as_reported(info["result"])
+        for callback in list(self._callbacks):
+            try:
+                getattr(callback, hook)(*arguments, **info)
+            except Exception as error:
+                self._callbacks.remove(callback)
+                name = type(callback).__name__
+                print(
+                    f"the callback {name} failed in {hook} and is left out from now on: "
+                    f"{type(error).__name__}: {error}",
+                    file=sys.stderr,
+                )
+
+
+_HOOKS = (
+    *("on_step_begin", "on_step_end", "on_trial_start", "on_trial_restore", "on_trial_save"),
+    *("on_trial_result", "on_trial_complete", "on_trial_recover", "on_trial_error"),
+    *("on_checkpoint", "on_experiment_end"),
+)
+for _hook in _HOOKS:
+    setattr(UserCallbacks, _hook, partialmethod(UserCallbacks._tell, _hook))
+
+
+def _as_reported(result: dict[str, Any]) -> dict[str, Any]:
+    """A result as the trial's code reported it, beside what Ray adds."""
+    reported = json.loads(result.get("report", "{}"))
+    kept = {k: v for k, v in result.items() if k not in ("report", "history", "texts")}
+    return {**kept, **reported, "training_iteration": reported.get("epoch", 0)}
 
 
 class TuneCallback(Callback):

@@ -18,13 +18,14 @@ from raysweep.cluster.runs.saved_run import SavedRun, open_run
 from raysweep.cluster.search.proposers import Point, Proposer, TPEProposer
 from raysweep.core.differences import differences
 from raysweep.core.errors import UserError
+from raysweep.core.objectives import Constraint, judged_by
 from raysweep.core.storage import Storage
 from raysweep.search_spaces import Suggest, sample
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["WarmStart", "earlier_results", "recall"]
+__all__ = ["TriedFirst", "WarmStart", "earlier_results", "recall"]
 
 # Earlier configurations that are trained again, right after the default.
 _TRIED_AGAIN = 3
@@ -134,6 +135,11 @@ def earlier_results(
         run = open_run(name, storage.uri.rpartition("/")[0])
         _refuse(request, run, name)
         usable = _results(request, run)
+        if not usable and (missing := _missing(request, run)):
+            raise UserError(
+                f"--warm-start {name}: its trials have no {missing}, which this search judges by; "
+                "leave it out"
+            )
         if not usable:
             raise UserError(
                 f"--warm-start {name}: it has no result for any field that is searched now "
@@ -173,12 +179,27 @@ def _notes(request: SearchRequest, run: SavedRun, name: str, fingerprint: str) -
     return notes
 
 
+def _judged_by(request: SearchRequest) -> list[str]:
+    """What besides the metric a search judges by: objectives, then constraints."""
+    named = judged_by(request.objectives, request.constraints)
+    return [name for name in named if name != request.metric]
+
+
+def _missing(request: SearchRequest, run: SavedRun) -> str:
+    """What the search judges by and an earlier run's trials did not measure, in words."""
+    known = {name for trial in run.ledger for result in trial.history for name in result}
+    return ", ".join(name for name in _judged_by(request) if name not in known)
+
+
 def _results(request: SearchRequest, run: SavedRun) -> list[dict[str, Any]]:
     suggest = request.suggest()
     results = []
     for trial in run.ledger:
         best = trial.best(request.metric, request.mode)
         if best is None or trial.status not in (FINISHED, STOPPED):
+            continue
+        others = {name: best.get(name) for name in _judged_by(request)}
+        if None in others.values():
             continue
         # What was not searched then had a value all the same: the configuration holds it.
         params, _, _ = recall(suggest, {**trial.config, **trial.params})
@@ -191,6 +212,7 @@ def _results(request: SearchRequest, run: SavedRun) -> list[dict[str, Any]]:
                     "value": best[request.metric],
                     "epochs": trial.epoch,
                     "status": trial.status,
+                    **({"others": others} if others else {}),
                 }
             )
     return results
@@ -204,10 +226,18 @@ class WarmStart(Proposer):
         suggest: the space.
         results: of `earlier_results`.
         mode: "min" or "max".
+        objectives: names of several objectives, the metric first; none for the metric alone.
+        constraints: of the search.
     """
 
     def __init__(
-        self, inner: Proposer, suggest: Suggest, results: Sequence[Mapping[str, Any]], mode: str
+        self,
+        inner: Proposer,
+        suggest: Suggest,
+        results: Sequence[Mapping[str, Any]],
+        mode: str,
+        objectives: Sequence[str] = (),
+        constraints: Sequence[Constraint] = (),
     ) -> None:
         self._inner = inner
         self._first: list[Point] = []
@@ -220,9 +250,16 @@ class WarmStart(Proposer):
         if isinstance(inner, TPEProposer):
             for result in results:
                 params, distributions, _ = recall(suggest, result["params"])
-                stopped = result["status"] == STOPPED
+                stopped, others = result["status"] == STOPPED, result.get("others", {})
                 inner.observe(
-                    params, distributions, result["value"], result["epochs"] if stopped else None
+                    params,
+                    distributions,
+                    result["value"],
+                    *(others[name] for name in objectives[1:]),
+                    stopped_after=result["epochs"] if stopped else None,
+                    excesses={
+                        str(c): c.excess(others.get(c.name, result["value"])) for c in constraints
+                    },
                 )
 
     def propose(self, index: int, attempt: int) -> Point | None:
@@ -235,3 +272,36 @@ class WarmStart(Proposer):
     def tell(self, ledger: Any) -> None:
         """Passes the results so far on."""
         self._inner.tell(ledger)
+
+
+class TriedFirst(Proposer):
+    """Proposes given configurations right after the default, then what another proposer does.
+
+    Args:
+        inner: proposes the rest, and learns from those of the given ones that lie in the space.
+        suggest: the space.
+        request: its `points_to_evaluate` come first.
+    """
+
+    def __init__(self, inner: Proposer, suggest: Suggest, request: SearchRequest) -> None:
+        self._inner, self._first = inner, 1 if request.has_default else 0
+        self._points: list[Point] = []
+        for point in request.points_to_evaluate:
+            params, _, fields = recall(suggest, {**request.complete(point), **point})
+            self._points.append(({} if fields is None else params, dict(point)))
+
+    def propose(self, index: int, attempt: int) -> Point | None:
+        """The given points for the first trials after the default, then the inner one's."""
+        number = index - self._first + attempt
+        if index >= self._first and number < len(self._points):
+            return self._points[number]
+        return self._inner.propose(index - len(self._points), attempt)
+
+    def tell(self, ledger: Any) -> None:
+        """Passes the results so far on."""
+        self._inner.tell(ledger)
+
+    def points(self) -> list[dict[str, Any]] | None:
+        """The given points, too, where the inner ones are finitely many."""
+        points = self._inner.points()
+        return None if points is None else [*(fields for _, fields in self._points), *points]

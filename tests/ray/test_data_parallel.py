@@ -21,7 +21,7 @@ from raysweep.core.storage import Storage
 from raysweep.data.features.shard_index import Shard, ShardIndex
 from raysweep.data.features.shards import Rows, write_shard
 from raysweep.trainables import checkpoint
-from raysweep.trainables.images.backbone_head import Rows as RowsLayer
+from raysweep.trainables.images.backbone_head import ReshapeRows
 from tests.helpers import without_times
 
 TWO = RunOptions(workers=2, quiet=True)
@@ -164,7 +164,7 @@ def test_three_workers_measure_what_one_does(
 ) -> None:
     torch.manual_seed(0)
     head = torch.nn.Sequential(
-        RowsLayer((12,)), torch.nn.Linear(12, 5), torch.nn.Linear(5, 3)
+        ReshapeRows((12,)), torch.nn.Linear(12, 5), torch.nn.Linear(5, 3)
     ).eval()
     monkeypatch.setattr(batchnorm, "backbone_head", lambda index, weights: head)
     one, three = (

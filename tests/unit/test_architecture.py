@@ -37,6 +37,14 @@ PROOFS = {
         "tests/ray/test_search.py"
         "::test_packed_trials_have_the_table_of_single_ones_also_resumed_without_packs",
     ],
+    "Several objectives at once": [
+        "tests/unit/cluster/search/test_objectives.py"
+        "::test_a_search_that_broke_off_goes_on_as_if_it_had_not",
+        "tests/unit/cluster/search/test_pareto_halving.py"
+        "::test_the_order_of_arrival_changes_no_decision",
+        "tests/unit/analysis/pareto/test_front.py"
+        "::test_a_hypervolume_is_the_number_of_unit_cells_that_are_dominated",
+    ],
     "A warm start is copied into the run": [
         "tests/unit/cluster/search/test_warm_start.py"
         "::test_a_resumed_search_goes_on_alike_without_the_earlier_run"
@@ -76,6 +84,20 @@ PROOFS = {
     "A space can shape another one": [
         "tests/unit/search_spaces/test_spaces.py"
         "::test_a_space_that_comes_first_shapes_what_the_others_ask"
+    ],
+    "A space covers what has its fields": [
+        "tests/unit/search_spaces/test_fields.py"
+        "::test_fields_bring_their_spaces_and_keep_their_limits",
+        "tests/unit/search_spaces/test_suggested_values.py"
+        "::test_the_values_are_those_that_were_recorded",
+    ],
+    "A learner says how it is asked": [
+        "tests/unit/cluster/models/test_predict_own.py::test_which_families_are_asked_and_how",
+    ],
+    "Packages add names by entry points": [
+        "tests/packaging/test_plugins.py::test_a_search_of_the_packages_own",
+        "tests/packaging/test_plugins.py::test_built_in_names_win_and_that_is_said",
+        "tests/packaging/test_plugins.py::test_the_names_alone_import_no_pytorch",
     ],
     "Tokens by default": [
         "tests/ray/test_ray_private.py::test_a_local_session_listens_at_the_loopback_address_alone"

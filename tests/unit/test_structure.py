@@ -44,7 +44,9 @@ RAY = (
     "cluster/",
     "core/ray_private.py",
     "data/features/ray_data.py",
+    "search_spaces/user/ray_domains.py",
     "trainables/ray_trainable.py",
+    "trainables/user/",
 )
 # Who calls Ray Tune and Ray Train.
 RAY_LIBRARIES = {
@@ -53,7 +55,11 @@ RAY_LIBRARIES = {
         "cluster/search/ray_tune.py",
         "cluster/search/tune_callback.py",
         "cluster/search/schedulers.py",
+        "core/ray_private.py",
+        "search_spaces/user/ray_domains.py",
         "trainables/ray_trainable.py",
+        "trainables/user/tune_task.py",
+        "trainables/user/tune_trainable.py",
     },
     "ray.train": {"core/ray_private.py", "cluster/search/ray_train.py"},
 }

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from raysweep.data.features.shard_index import ShardIndex
 
-__all__ = ["Rows", "backbone_head", "dense_layers", "dense_sites"]
+__all__ = ["ReshapeRows", "backbone_head", "dense_layers", "dense_sites"]
 
 
-class Rows(nn.Module):
+class ReshapeRows(nn.Module):
     """Gives features the shape that the dense layers take.
 
     Args:
@@ -45,7 +45,7 @@ def backbone_head(index: ShardIndex, weights: str = "") -> nn.Sequential:
     head, shape = backbone.classifier.head, backbone.classifier.shape
     assert isinstance(head, nn.Module)
     assert isinstance(shape, tuple)
-    return nn.Sequential(OrderedDict(input=Rows(shape), head=head)).eval()
+    return nn.Sequential(OrderedDict(input=ReshapeRows(shape), head=head)).eval()
 
 
 def dense_layers(network: nn.Module) -> list[nn.Linear]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from raysweep.core.config import Config, option
 from raysweep.core.errors import UserError
@@ -92,6 +94,14 @@ class ImageHeadConfig(TrainingConfig):
                     f"{name} has {number} values for {layers} dense layers; give one, or one for "
                     "each layer"
                 )
+
+    def search_ranges(self) -> Mapping[str, Any]:
+        """Features of a backbone are many and small: slower rates and stronger L2 than usual."""
+        return {
+            "dense_l2": (1e-7, 1e-1),
+            "learning_rate": {"sgd": (1e-4, 0.3), "adam": (1e-5, 1e-2), "adagrad": (1e-4, 0.1)},
+            "batch_size": [16, 32, 64, 128, 256],
+        }
 
     def of_layers(self, name: str) -> tuple[float, ...]:
         """The values of `dense_batchnorm` or `dense_dropout`, one for each dense layer."""

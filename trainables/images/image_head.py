@@ -44,6 +44,7 @@ class ImageHead(Learner[ImageHeadConfig], Stackable):
     data_class: ClassVar[type[Config]] = ImageFeaturesData
     metrics: ClassVar[Mapping[str, str]] = {"val_accuracy": "max", "val_loss": "min"}
     splits: ClassVar[str] = "exactly"
+    predictor: ClassVar[str] = "images"
     packed_fields: ClassVar[frozenset[str]] = frozenset(
         ("dense_l2", "input_dropout", "dense_dropout", "label_smoothing", "learning_rate")
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -26,6 +25,9 @@ __all__ = ["PACKED_FIELDS", "RatingsConfig", "RatingsData", "RatingsLearner", "T
 
 _EVALUATE_AT_ONCE = 1 << 18
 _ROLES = ("user", "item")
+# A whole table's rows weigh 1 each, and thousands of times less in the other two, so that λ lives
+# on another scale.
+_EMBEDDING_L2 = {"batch": (0.02, 0.5), "balanced": (0.02, 0.5), "table": (1e-6, 1e-2)}
 # What both models may differ in within a stacked.
 PACKED_FIELDS = frozenset(("embedding_l2", "bias_l2", "implicit_l2", "learning_rate", "init_scale"))
 
@@ -78,6 +80,15 @@ class RatingsConfig(TrainingConfig):
     batch_size: int = option(1024, "ratings a step", low=1)
     learning_rate: float = option(0.01, "step size at its highest", low=1e-7, high=10.0)
 
+    def search_ranges(self) -> Mapping[str, Any]:
+        """Strengths by how rows are weighted; none of what the model does not have."""
+        return {
+            "embedding_l2": _EMBEDDING_L2[self.l2_on],
+            "implicit_l2": (0.2, 3.0) if self.implicit_feedback else None,
+            "learning_rate": {"adam": (1e-3, 5e-2), "adagrad": (1e-2, 0.5), "sgd": (1e-2, 1.0)},
+            "batch_size": [512, 1024, 2048, 4096],
+        }
+
 
 R = TypeVar("R", bound=RatingsConfig)
 
@@ -87,14 +98,16 @@ class RatingsLearner(Learner[R]):
 
     data_class: ClassVar[type[Config]] = RatingsData
     metrics: ClassVar[Mapping[str, str]] = {"val_rmse": "min", "val_mse": "min", "val_mae": "min"}
+    predictor: ClassVar[str] = "ratings"
 
     @classmethod
     def load_data(cls, config: RatingsData) -> Dataset:
         """Reads and splits the ratings; see `data.movielens.load` for what is refused."""
         from raysweep.data.ratings.movielens import load, split
+        from raysweep.data.sources.fetch import dataset_path
 
         ratings = load(
-            _locate(config),
+            dataset_path(config.dataset, config.data_dir),
             columns=_columns(config) or None,
             scale=_scale(config.scale),
             duplicates=config.duplicates,
@@ -189,7 +202,7 @@ class RatingsLearner(Learner[R]):
             penalties.append((tables.implicit, config.implicit_l2 * item))
         return penalties
 
-    def predict(self, user: Tensor, item: Tensor) -> Tensor:
+    def rate(self, user: Tensor, item: Tensor) -> Tensor:
         """Ratings of pairs of indices, float32 [n], within the scale."""
         chunks = zip(user.split(_EVALUATE_AT_ONCE), item.split(_EVALUATE_AT_ONCE), strict=True)
         ratings = torch.cat([self.model(u, i).float() for u, i in chunks])
@@ -197,7 +210,7 @@ class RatingsLearner(Learner[R]):
 
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
         """RMSE, MSE and MAE of predictions within the scale."""
-        predicted = self.predict(data[f"{prefix}_user"], data[f"{prefix}_item"])
+        predicted = self.rate(data[f"{prefix}_user"], data[f"{prefix}_item"])
         # In the ratings' own unit; squared in that of MSE.
         error = (predicted - data[f"{prefix}_rating"]).double()
         mse = float(error.square().mean())
@@ -309,14 +322,6 @@ class _BagSum(torch.autograd.Function):
 def _starts(sorted_ids: Tensor, size: int) -> Tensor:
     every = torch.arange(size, device=sorted_ids.device, dtype=sorted_ids.dtype)
     return torch.searchsorted(sorted_ids, every).to(sorted_ids.dtype)
-
-
-def _locate(config: RatingsData) -> Path:
-    from raysweep.data.sources.fetch import CATALOGUE, fetch
-
-    if config.dataset in CATALOGUE:
-        return fetch(config.dataset, data_dir=config.data_dir)
-    return Path(config.data_dir or ".", config.dataset).expanduser()
 
 
 def _columns(config: RatingsData) -> dict[str, str]:

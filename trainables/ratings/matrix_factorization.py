@@ -6,8 +6,9 @@ Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommender Syste
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -17,12 +18,20 @@ from raysweep.trainables.stacked import Stackable, StackedModels
 
 __all__ = ["MatrixFactorization", "MatrixFactorizationConfig"]
 
+# Where whole tables count, on another scale; see `trainables/ratings/learner.py`.
+_BIAS_L2 = {"batch": (1e-4, 0.1), "balanced": (1e-4, 0.1), "table": (1e-7, 1e-3)}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MatrixFactorizationConfig(RatingsConfig):
     """Fields of matrix factorisation."""
 
     biases: bool = option(True, "a bias for each user and item, and the global mean")
+
+    def search_ranges(self) -> Mapping[str, Any]:
+        """Besides those of both models, the L2 of the biases, where there are some."""
+        bias_l2 = _BIAS_L2[self.l2_on] if self.biases else None
+        return {**RatingsConfig.search_ranges(self), "bias_l2": bias_l2}
 
 
 class _DotProduct(Tables):

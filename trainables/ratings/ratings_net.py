@@ -8,6 +8,7 @@ embeddings (He et al., "Neural Collaborative Filtering", WWW 2017, fuse the two 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -57,6 +58,11 @@ class RatingsNetConfig(RatingsConfig):
             )
         each = self.dense_dropout * (len(self.hidden_sizes) // len(self.dense_dropout))
         object.__setattr__(self, "dense_dropout", each)
+
+    def search_ranges(self) -> Mapping[str, Any]:
+        """The biases' L2 matters little here, and `dense_dropout` has a rate for each layer."""
+        ranges = {"dense_l2": (1e-7, 1e-2), "bias_l2": None, "hidden_sizes": None}
+        return {**ranges, **RatingsConfig.search_ranges(self)}
 
 
 class _Network(nn.Module):

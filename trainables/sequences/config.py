@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,6 +89,12 @@ class CharRNNConfig(TrainingConfig):
         choices=("constant", "linear", "cosine", "phases"),
     )
 
+    def search_ranges(self) -> Mapping[str, Any]:
+        """One layer has no between to place dropout at."""
+        rates = {"sgd": (5e-2, 2.0), "adam": (5e-4, 1e-2), "adagrad": (5e-3, 0.2)}
+        ranges: dict[str, Any] = {"learning_rate": rates, "batch_size": [16, 32, 64, 128]}
+        return ranges if self.num_layers > 1 else {**ranges, "layer_dropout": None}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WordVectorsConfig(TrainingConfig):
@@ -128,11 +134,22 @@ class WordVectorsConfig(TrainingConfig):
                 f"{self.window + 1}"
             )
 
+    def search_ranges(self) -> Mapping[str, Any]:
+        """Vectors as large as published ones; no dropout in a layer that skip-gram lacks."""
+        ranges: dict[str, Any] = {
+            "embedding_size": (16, 300),
+            "learning_rate": {"sgd": (5e-2, 2.0), "adam": (5e-4, 2e-2), "adagrad": (1e-2, 0.5)},
+            "batch_size": [256, 512, 1024, 2048],
+        }
+        return ranges if self.task == "corrupted" else {**ranges, "hidden_dropout": None}
+
 
 def load_sequence(config: SequenceConfig) -> SequenceData:
     """Reads the text that a configuration names; see `data.characters.load` for refusals."""
+    from raysweep.data.sources.fetch import dataset_path
+
     return load(
-        _locate(config.dataset, config.data_dir),
+        dataset_path(config.dataset, config.data_dir),
         unit=config.unit,
         lower=config.lower,
         vocabulary_size=config.vocabulary_size,
@@ -143,15 +160,16 @@ def load_sequence(config: SequenceConfig) -> SequenceData:
 
 def load_words(config: WordsConfig) -> SequenceData:
     """Reads a text as words, or the film reviews one after another with a 0 between each."""
+    from raysweep.data.sources.fetch import dataset_path, fetch, locate
+
     if config.dataset != "imdb":
         return load(
-            _locate(config.dataset, config.data_dir),
+            dataset_path(config.dataset, config.data_dir),
             unit="words",
             vocabulary_size=config.vocabulary_size,
             sequence_length=1,
             encoding=config.encoding or _encoding(config.dataset),
         )
-    from raysweep.data.sources.fetch import fetch, locate
     from raysweep.data.texts import imdb
 
     path = locate("imdb", config.data_dir) or fetch("imdb", data_dir=config.data_dir)
@@ -205,11 +223,3 @@ def _joined(ids: np.ndarray) -> np.ndarray:
 def _encoding(dataset: str) -> str:
     """The published file of Nietzsche is not UTF-8, and its figures count bytes."""
     return "latin-1" if dataset == "nietzsche" else "utf-8"
-
-
-def _locate(dataset: str, data_dir: str | None) -> Path:
-    from raysweep.data.sources.fetch import CATALOGUE, fetch
-
-    if dataset in CATALOGUE:
-        return fetch(dataset, data_dir=data_dir)
-    return Path(data_dir or ".", dataset).expanduser()

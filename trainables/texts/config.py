@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from raysweep.core.config import Config, option
 from raysweep.core.errors import UserError
@@ -130,6 +132,17 @@ class SentimentConfig(TrainingConfig):
                     f"embedding_phases={self.embedding_phases} never trains an embedding that "
                     "starts at random; add a trainable phase, or set embedding_source=glove"
                 )
+
+    def search_ranges(self) -> Mapping[str, Any]:
+        """As the whole table counts, once a batch, its L2 is on the scale of Keras's penalty."""
+        ranges: dict[str, Any] = {
+            "embedding_l2": (1e-8, 1e-3),
+            "learning_rate": {"sgd": (1e-3, 0.3), "adam": (1e-4, 1e-2), "adagrad": (1e-3, 0.1)},
+            "batch_size": [32, 64, 128, 256],
+        }
+        if self.architecture != "cnn":
+            ranges |= {"conv_dropout": None, "pool_dropout": None}
+        return ranges
 
     def embedding_trains(self, epoch: int) -> bool:
         """Whether the embedding is trained in an epoch, from 1; the last phase goes on."""

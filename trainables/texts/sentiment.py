@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -45,6 +44,7 @@ class Sentiment(Learner[SentimentConfig]):
     data_class: ClassVar[type[Config]] = SentimentData
     metrics: ClassVar[Mapping[str, str]] = {"val_accuracy": "max", "val_loss": "min"}
     splits: ClassVar[str] = "rows"
+    predictor: ClassVar[str] = "texts"
     packed_fields: ClassVar[frozenset[str]] = frozenset(
         {"word_dropout", "embedding_dropout", "channel_dropout", "conv_dropout", "pool_dropout"}
         | {"dense_dropout", "embedding_l2", "dense_l2", "learning_rate"}
@@ -69,10 +69,11 @@ class Sentiment(Learner[SentimentConfig]):
             fingerprint += f"-ngrams{config.ngrams}"
             description += f"; {len(arrays['ngram_keys']):,} n-grams"
         if config.vectors:
+            from raysweep.data.sources.fetch import dataset_path
             from raysweep.data.words.glove import load, vocabulary_vectors
 
             vectors = vocabulary_vectors(
-                load(_locate(config.vectors, config.data_dir), dim=config.vectors_size),
+                load(dataset_path(config.vectors, config.data_dir), dim=config.vectors_size),
                 texts.vocabulary,
             )
             arrays["vectors"] = vectors.matrix
@@ -256,12 +257,14 @@ def first_embedding(config: SentimentConfig, data: Mapping[str, Any]) -> Tensor:
 
 
 def _load_texts(config: SentimentData) -> TextData:
+    from raysweep.data.sources.fetch import dataset_path
+
     common: dict[str, Any] = {
         "vocabulary_size": config.vocabulary_size,
         "length": config.length,
         "split_seed": config.split_seed,
     }
-    path = _locate(config.dataset, config.data_dir)
+    path = dataset_path(config.dataset, config.data_dir)
     if config.dataset == "imdb":
         from raysweep.data.texts import imdb
 
@@ -279,14 +282,6 @@ def _load_texts(config: SentimentData) -> TextData:
         fractions=(0.9 * (1 - held_out), 0.9 * held_out, 0.1),
         **common,
     )
-
-
-def _locate(name: str, data_dir: str | None) -> Path:
-    from raysweep.data.sources.fetch import CATALOGUE, fetch
-
-    if name in CATALOGUE:
-        return fetch(name, data_dir=data_dir)
-    return Path(data_dir or ".", name).expanduser()
 
 
 def _add_ngrams(arrays: dict[str, Any], test: dict[str, Any], longest: int) -> None:

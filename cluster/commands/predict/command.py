@@ -12,11 +12,13 @@ import typer
 from raysweep.cluster.commands.options import Json, RunArgument, StorageRoot
 from raysweep.cluster.commands.predict.images import TOP as TOP_CLASSES
 from raysweep.cluster.commands.predict.images import predict_images
+from raysweep.cluster.commands.predict.own import EXAMPLE, predict_own
 from raysweep.cluster.commands.predict.ratings import predict_rating
 from raysweep.cluster.commands.predict.request import PredictRequest
 from raysweep.cluster.commands.predict.texts import TOP as TOP_WORDS
 from raysweep.cluster.commands.predict.texts import predict_texts
 from raysweep.core.errors import UserError
+from raysweep.trainables import LEARNERS
 
 if TYPE_CHECKING:
     from raysweep.cluster.runs.saved_run import SavedRun
@@ -31,13 +33,11 @@ class _Family:
     """Runs whose models predict in the same way.
 
     Attributes:
-        learner: Base class of their learners, `module:class`, imported when it is needed.
         options: Fields of a `PredictRequest` that they take.
         example: A command that works for them.
         predict: Predicts and prints.
     """
 
-    learner: str
     options: tuple[str, ...]
     example: str
     predict: Callable[[SavedRun, PredictRequest], None]
@@ -54,7 +54,8 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="INPUT",
-            help="Texts, each in quotes; or images and folders of images.",
+            help="Texts, each in quotes; images and folders of images; for a model of yours what "
+            "it takes, e.g. a .csv or .npy file.",
         ),
     ] = None,
     file: Annotated[
@@ -100,6 +101,8 @@ def predict(
 
     Example: raysweep predict RUN --user 196 --item 242
 
+    Example: raysweep predict RUN rows.csv
+
     For a text it also names the words that mattered most. Without a text it reads standard input.
     """
     from raysweep.cluster.runs.saved_run import open_run
@@ -135,14 +138,18 @@ def _example_like(run: str) -> str:
 
 def _family(saved: SavedRun) -> _Family:
     """The family that a run belongs to; raises UserError for a run that predicts nothing."""
-    from importlib import import_module
+    from raysweep.cluster.models.predict import way_of
 
-    for family in _FAMILIES:
-        module, _, name = family.learner.partition(":")
-        if issubclass(saved.request.learner, getattr(import_module(module), name)):
-            return family
+    task = saved.request.task
+    if way := way_of(saved.request.learner):
+        return _FAMILIES[way]
+    if task not in LEARNERS:
+        raise UserError(
+            f"{saved.storage.uri} is a run of {task}, which predicts nothing; give its class a "
+            "method predict(self, inputs), see docs/your_model.md"
+        )
     raise UserError(
-        f"{saved.storage.uri} is a run of {saved.request.task}, which predicts nothing; name a "
+        f"{saved.storage.uri} is a run of {task}, which predicts nothing; name a "
         "run of sentiment, of image_head or of a ratings model, or see `raysweep --help` for other "
         "commands"
     )
@@ -162,23 +169,16 @@ def _check_options(saved: SavedRun, family: _Family, request: PredictRequest) ->
         )
 
 
-_FAMILIES = (
-    _Family(
-        "raysweep.trainables.ratings.learner:RatingsLearner",
-        ("user", "item"),
-        "raysweep predict RUN --user 196 --item 242",
-        predict_rating,
+# By the way that a learner names; see `cluster.models.predict`.
+_FAMILIES = {
+    "ratings": _Family(
+        ("user", "item"), "raysweep predict RUN --user 196 --item 242", predict_rating
     ),
-    _Family(
-        "raysweep.trainables.texts.sentiment:Sentiment",
-        ("inputs", "file", "lines", "top"),
-        'raysweep predict RUN "a fine film"',
-        predict_texts,
+    "texts": _Family(
+        ("inputs", "file", "lines", "top"), 'raysweep predict RUN "a fine film"', predict_texts
     ),
-    _Family(
-        "raysweep.trainables.images.image_head:ImageHead",
-        ("inputs", "top", "weights"),
-        "raysweep predict RUN photo.jpg",
-        predict_images,
+    "images": _Family(
+        ("inputs", "top", "weights"), "raysweep predict RUN photo.jpg", predict_images
     ),
-)
+    "own": _Family(("inputs",), EXAMPLE, predict_own),
+}

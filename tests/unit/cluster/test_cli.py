@@ -22,7 +22,7 @@ MISTAKES = {
     ),
     "space of another trainable": (
         ["tune", "matrix_factorization", "dropout_placement"],
-        "is not for matrix_factorization; it covers",
+        "is not for matrix_factorization: it has no field *_dropout or dropout",
     ),
     "unknown field": (["train", "matrix_factorization", "--set", "num_factor=3"], "num_factors"),
     "value of another type": (

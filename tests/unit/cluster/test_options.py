@@ -20,7 +20,7 @@ FIELDS: dict[str, Any] = {
     f.name: f for of in (SearchRequest, RunOptions) for f in dataclasses.fields(of)
 }
 # The progress line is shown unless --json is given; `show_metric` and `points` are `confirm`'s.
-NOT_OPTIONS = {"quiet", "show_metric", "points", "task", "spaces"}
+NOT_OPTIONS = {"quiet", "show_metric", "points", "task", "spaces", "callbacks"}
 
 
 def options_of(command: str) -> dict[str, Any]:
@@ -33,7 +33,8 @@ def options_of(command: str) -> dict[str, Any]:
 def test_python_and_the_command_line_take_the_same_things(name: str, absent: str) -> None:
     typed = set(options_of(name)) - {"json", "config", "space", "task"}
     python = set(inspect.signature(getattr(raysweep, name)).parameters)
-    assert typed - {"max_concurrent"} == python - {"task", "spaces", "quiet", "max_concurrent"}
+    only_python = {"task", "spaces", "quiet", "max_concurrent", "callbacks"}
+    assert typed - {"max_concurrent"} == python - only_python
     assert absent not in python
 
 

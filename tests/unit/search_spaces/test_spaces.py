@@ -16,7 +16,7 @@ import pytest
 
 from raysweep.core.errors import UserError
 from raysweep.search_spaces import SPACES, Suggest, combine, get_space, grid, read, sample
-from raysweep.search_spaces.space import Space, Trial
+from raysweep.search_spaces.space import Trial
 from raysweep.trainables import LEARNERS, get_learner
 
 MAX_POINTS = 1000
@@ -47,11 +47,17 @@ REFUSED = {
 }
 
 
+def covering(trainable: str) -> list[str]:
+    """The names of the spaces that cover a trainable's default configuration."""
+    config = get_learner(trainable).config_class()
+    return [space.name for space in SPACES.values() if space.covers(config)]
+
+
 def cases() -> list[Any]:
     """Every trainable with each of its spaces, with each pair, and with all of them."""
     params = []
     for trainable in LEARNERS:
-        names = [s.name for s in SPACES.values() if trainable in s.suggest]
+        names = covering(trainable)
         groups = {(n,) for n in names} | set(itertools.combinations(names, 2)) | {tuple(names)}
         for group in sorted(groups):
             alone = len(group) == 1
@@ -121,7 +127,8 @@ def key(params: Mapping[str, Any]) -> str:
 def test_the_registry_is_not_empty_and_covers_every_trainable() -> None:
     assert SPACES
     assert all(name == space.name and space.question.strip() for name, space in SPACES.items())
-    assert {t for space in SPACES.values() for t in space.suggest} == set(LEARNERS)
+    assert all(covering(trainable) for trainable in LEARNERS)
+    assert {name for trainable in LEARNERS for name in covering(trainable)} == set(SPACES)
     assert len(cases()) > len(SPACES)
 
 
@@ -131,9 +138,11 @@ def test_an_unknown_space_gets_the_nearest_name() -> None:
 
 
 def test_a_space_refuses_a_trainable_that_it_does_not_cover() -> None:
-    space = Space(name="x", question="?", suggest={"a": lambda trial, config: {}})
-    with pytest.raises(UserError, match="'x' is not for b; it covers a"):
-        space.bind("b", None)
+    config = get_learner("char_rnn").config_class()
+    with pytest.raises(UserError, match=r"'l2' is not for char_rnn: it has no field \*_l2 or l2"):
+        get_space("l2").bind("char_rnn", config)
+    with pytest.raises(UserError, match="no field variants, and it has no field variant_share"):
+        get_space("augmentation").bind("char_rnn", config)
 
 
 def test_samples_are_accepted_by_the_configuration(case: tuple[str, Any, Suggest]) -> None:

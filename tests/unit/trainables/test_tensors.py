@@ -13,8 +13,8 @@ import raysweep
 from raysweep.core.errors import UserError
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.registry import get_learner
-from raysweep.trainables.tensors import TensorLearner, split
 from raysweep.trainables.trainer import Trainer
+from raysweep.trainables.user.tensors import TensorLearner, split
 
 
 def points(values: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -139,5 +139,5 @@ def test_what_is_no_learner_is_refused(tmp_path: Any) -> None:
     )
     with pytest.raises(UserError, match="does not say build_model, load_data"):
         get_learner(f"{file}:Half")
-    with pytest.raises(UserError, match="and no Learner"):
+    with pytest.raises(UserError, match="must take one argument, the configuration"):
         get_learner(f"{file}:train")

@@ -140,7 +140,7 @@ def test_a_picture_of_words(tmp_path: Path, method: str) -> None:
     places = project(capitals().vectors, method)
     assert np.array_equal(places, project(capitals().vectors, method))
     words = [*CAPITALS, *CAPITALS.values()]
-    named = draw(tmp_path / "a" / "words.png", places, words, method=method, labels=5)
+    named = draw(tmp_path / "a" / "words.png", places, words, method=method, num_labels=5)
     assert 1 <= named <= 5
     assert (tmp_path / "a" / "words.png").read_bytes().startswith(b"\x89PNG")
 

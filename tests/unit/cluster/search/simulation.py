@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from raysweep.cluster.search.schedulers import STOP, WAIT, SuccessiveHalving, rung_levels
+from raysweep.cluster.search.halving import STOP, WAIT, SuccessiveHalving, rung_levels
 
 MAX_T = 9
 Curves = list[list[float]]

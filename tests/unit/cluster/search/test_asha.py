@@ -12,7 +12,8 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, STOPPED, Ledger
-from raysweep.cluster.search.schedulers import OrderedASHA, rung_levels
+from raysweep.cluster.search.halving import rung_levels
+from raysweep.cluster.search.schedulers import OrderedASHA
 from raysweep.core.storage import Storage
 from raysweep.trainables.trial_files import INDEX, member_configs, pack_config
 from tests.unit.cluster.search.simulation import (

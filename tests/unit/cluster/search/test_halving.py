@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from raysweep.cluster.search.schedulers import CONTINUE, STOP, WAIT, SuccessiveHalving, rung_levels
+from raysweep.cluster.search.halving import CONTINUE, STOP, WAIT, SuccessiveHalving, rung_levels
 from tests.unit.cluster.search.simulation import MAX_T, Simulator, curves, halving, reference
 
 

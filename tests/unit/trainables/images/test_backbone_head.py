@@ -25,11 +25,11 @@ from raysweep.data.features.shards import read_split
 from raysweep.data.images.decode import Resize, decode
 from raysweep.data.images.lists import list_images
 from raysweep.trainables import checkpoint
-from raysweep.trainables.images.backbone_head import Rows, dense_layers, dense_sites
+from raysweep.trainables.images.backbone_head import ReshapeRows, dense_layers, dense_sites
 
 
 def head_of(*layers: nn.Module) -> nn.Sequential:
-    parts = OrderedDict(input=Rows((24,)), head=nn.Sequential(*layers))
+    parts = OrderedDict(input=ReshapeRows((24,)), head=nn.Sequential(*layers))
     return nn.Sequential(parts).eval()
 
 

@@ -1,0 +1,1 @@
+"""Several objectives: what dominates what, and how much of what can be had a front covers."""

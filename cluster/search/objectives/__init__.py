@@ -1,0 +1,1 @@
+"""Searches with several objectives or constraints: what is proposed, and what is passed over."""

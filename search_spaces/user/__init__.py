@@ -1,0 +1,1 @@
+"""Spaces of the user's: ranges on the command line, Ray Tune's domains, functions."""

@@ -1,0 +1,243 @@
+"""Whatever runs in Ray Tune, searched: functions and classes, resumed, each report counted once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from ray import tune
+
+import raysweep
+from raysweep.core.errors import UserError
+
+pytestmark = [
+    pytest.mark.usefixtures("ray", "nothing_is_left_behind"),
+    pytest.mark.timeout(300),
+]
+CODE = '''
+import json
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from own_curve import height
+from ray import tune
+
+space = {"x": tune.uniform(0, 1), "model": {"size": tune.randint(1, 5)}}
+
+
+def steps(config):
+    """Climbs six steps, each with a checkpoint."""
+    start = 0
+    if saved := tune.get_checkpoint():
+        with saved.as_directory() as folder:
+            start = json.loads(Path(folder, "state.json").read_text())
+    for step in range(start, 6):
+        time.sleep(config.get("pause", 0))
+        with TemporaryDirectory() as folder:
+            Path(folder, "state.json").write_text(json.dumps(step + 1))
+            checkpoint = tune.Checkpoint.from_directory(folder)
+            value = height(config["x"], config["model"]["size"], step)
+            tune.report({"score": value, "more": {"step": step}}, checkpoint=checkpoint)
+
+
+def without_checkpoint(config):
+    for step in range(6):
+        time.sleep(config.get("pause", 0))
+        tune.report({"score": height(config["x"], config["model"]["size"], step)})
+
+
+class Steps(tune.Trainable):
+    def setup(self, config):
+        self.x, self.size, self.steps = config["x"], config["model"]["size"], 0
+        self.pause = config.get("pause", 0)
+
+    def step(self):
+        time.sleep(self.pause)
+        self.steps += 1
+        value = height(self.x, self.size, self.steps - 1)
+        return {"score": value, "done": self.steps == 6}
+
+    def save_checkpoint(self, folder):
+        return {"steps": self.steps}
+
+    def load_checkpoint(self, state):
+        self.steps = state["steps"]
+'''
+CURVE = """
+def height(x, size, step):
+    return (1 - (x - 0.4) ** 2 + 0.01 * size) * (1 - 0.5 ** (step + 1))
+"""
+WAYS = ("steps", "without_checkpoint", "Steps")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "own_code.py").write_text(CODE)
+    (tmp_path / "own_curve.py").write_text(CURVE)
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    yield tmp_path
+    sys.path[:] = path
+    for name in ("own_code", "own_curve"):
+        sys.modules.pop(name, None)
+
+
+def search(way: str, **more: Any) -> raysweep.Run:
+    given = {"metric": "score", "mode": "max", "num_samples": 5, "name": way, **more}
+    return raysweep.tune(f"own_code.py:{way}", "own_code.py:space", **given)
+
+
+def what_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without what a clock measured."""
+    kept = [c for c in table.columns if "time" not in c]
+    return table[kept].astype({"curve": str})
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_search(project: Path, way: str) -> None:
+    run = search(way)
+    assert run.complete
+    assert set(run.trials["status"]) <= {"finished", "stopped"}
+    best = run.best
+    assert best["epochs"] == 6
+    assert best["score"] == run.trials["score"].max()
+    assert run.best_config["model/size"] in range(1, 5)
+    again = search(way)
+    assert len(again.trials) == 5, "nothing is repeated"
+    page = Path(run.report()).read_text()
+    assert "score" in page
+    if way != "without_checkpoint":
+        assert list((project / f"runs/{way}/best/checkpoint").iterdir())
+        kept = list((project / f"runs/{way}/trials/00000").glob("checkpoint_*"))
+        assert 1 <= len(kept) <= 2, "the newest and the best"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_and_run_again(project: Path, way: str) -> None:
+    """Command and workers are killed with -9 in the middle; the table is the undisturbed one."""
+    undisturbed = search(way, name="undisturbed", settings={"pause": 0.2}, max_concurrent=1)
+    script = project / "go.py"
+    script.write_text(
+        "import raysweep\n"
+        f"raysweep.tune('own_code.py:{way}', 'own_code.py:space', metric='score', mode='max',"
+        " num_samples=5, name='killed', settings={'pause': 0.2}, max_concurrent=1)\n"
+    )
+    ledger = project / "runs/killed/ledger.jsonl"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for results in (3, 8):
+        process = subprocess.Popen(
+            [sys.executable, str(script)], env=environment, start_new_session=True
+        )
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if ledger.exists() and ledger.read_text().count('"result"') // 2 >= results:
+                break
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    finished = search(way, name="killed", settings={"pause": 0.2}, max_concurrent=1)
+    assert finished.complete
+    pd.testing.assert_frame_equal(
+        what_counts(undisturbed.trials), what_counts(finished.trials), check_like=True
+    )
+    epochs = finished.curves.groupby("trial")["epoch"].agg(list)
+    assert all(each == list(range(1, len(each) + 1)) for each in epochs), "each report once"
+
+
+def test_objects_of_python_with_parameters_resources_and_callbacks(project: Path) -> None:
+    def train(config: dict[str, Any], data: list[float] | None = None) -> dict[str, float]:
+        assert data is not None
+        return {"loss": (config["x"] - data[0]) ** 2}
+
+    class Noted(tune.Callback):
+        def __init__(self) -> None:
+            self.results: list[dict[str, Any]] = []
+
+        def on_trial_result(
+            self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
+        ):  # type: ignore[no-untyped-def]
+            self.results.append(result)
+
+    class Fails(tune.Callback):
+        def on_trial_start(self, **info: Any) -> None:
+            raise ValueError("of no use")
+
+    noted = Noted()
+    code = tune.with_resources(tune.with_parameters(train, data=[0.25]), {"cpu": 2})
+    run = raysweep.tune(
+        code,
+        {"x": tune.uniform(0, 1)},
+        metric="loss",
+        num_samples=6,
+        scheduler="none",
+        name="objects",
+        points_to_evaluate=[{"x": 0.25}],
+        callbacks=[Fails(), noted],
+    )
+    assert run.complete
+    assert run.trials["config.x"][0] == 0.25
+    assert run.best["loss"] == 0
+    assert sorted(r["loss"] for r in noted.results) == sorted(run.trials["loss"])
+    assert {r["training_iteration"] for r in noted.results} == {1}
+
+
+def test_confirm_repeats_the_best_with_fresh_seeds(project: Path) -> None:
+    def noisy(config: dict[str, Any]) -> dict[str, float]:
+        import random
+
+        return {"loss": config["x"] + random.random()}
+
+    run = raysweep.tune(
+        noisy, {"x": tune.uniform(0, 1)}, metric="loss", num_samples=4, name="noisy"
+    )
+    table = run.confirm(num_seeds=3)
+    assert len(set(table[table["metric"] == "loss"]["value"])) == 3, "seeded by config['seed']"
+    assert raysweep.load_run("noisy").trials["loss"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("pass", "train ended without a result; it must call"),
+        ("tune.report({'losss': 1.0})", "reported losss, and not loss; did you mean 'losss'"),
+    ],
+)
+def test_code_that_cannot_be_judged_ends_the_search(project: Path, body: str, message: str) -> None:
+    source = f"""
+from ray import tune
+
+space = {{"x": tune.uniform(0, 1)}}
+
+
+def train(config):
+    {body}
+"""
+    (project / "bad.py").write_text(source)
+    try:
+        with pytest.raises(UserError, match=message):
+            raysweep.tune("bad.py:train", "bad.py:space", metric="loss", name="bad")
+    finally:
+        sys.modules.pop("bad", None)
+
+
+def test_a_target_and_patience_end_a_search(project: Path) -> None:
+    run = search("steps", name="target", target=0.5, num_samples=30)
+    assert not run.complete
+    assert run.best["score"] >= 0.5
+    assert len(run.trials) < 30
+    patient = search("steps", name="patience", patience=3, num_samples=30, max_concurrent=1)
+    leader = int(patient.best["trial"])
+    assert len(patient.trials) <= leader + 6
+    more = search("steps", name="target", num_samples=8)
+    assert more.complete, "without the limit, the same request goes on"
+    assert json.loads((project / "runs/target/best/state.json").read_text())["value"] >= 0.5

@@ -1,0 +1,1 @@
+"""Models of the user's: a learner on tensors, and whatever Ray Tune runs."""
