@@ -148,7 +148,7 @@ class TuneTrials:
             "constraints": request.constraints,
         }
         if num_workers > 1:
-            from raysweep.cluster.search.shared_trial import SharedTrainable
+            from raysweep.cluster.search.workers.shared_trial import SharedTrainable
 
             return tune.with_parameters(
                 SharedTrainable,

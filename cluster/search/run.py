@@ -140,7 +140,7 @@ def _train(
     """Trains what is left to train; returns how many trials are left after that."""
     trials: Any
     if _is_one_model(request, options):
-        from raysweep.cluster.search.ray_train import WorkerGroup
+        from raysweep.cluster.search.workers.ray_train import WorkerGroup
 
         trials = WorkerGroup(request, storage, options, dataset, ledger)
     else:

@@ -123,7 +123,7 @@ def test_the_command_can_be_killed_twice_and_run_again(
 
 def test_a_killed_command_whose_trials_have_two_processes_goes_on(tmp_path: Path) -> None:
     """With two cores there is a place for one trial at a time."""
-    net = Path(__file__).with_name("shared_net.py")
+    net = Path(__file__).parent / "workers" / "shared_net.py"
     search = [f"{net}:Net", "--workers", "2", "--search", "width=4..64:log", "--set", "pause=0.1"]
     search += ["--num-samples", "4", "--epochs", "5", "--searcher", "random", "--json"]
 
