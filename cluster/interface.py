@@ -45,6 +45,7 @@ def tune(
     seed: int = 0,
     cpus: float = 1,
     gpus: float = 0,
+    workers: int = 1,
     pack: str | int = "auto",
     max_concurrent: int | None = None,
     points_to_evaluate: Sequence[Mapping[str, Any]] = (),
@@ -88,6 +89,7 @@ def tune(
         seed: of searcher and training.
         cpus: cores of one trial.
         gpus: GPUs of one trial; 0.5 for half a one.
+        workers: processes that train each trial together, each with these cpus and gpus.
         pack: how many trials train in one process: "auto", "off" or a number.
         max_concurrent: trials at a time; as many as fit by default.
         points_to_evaluate: fields of configurations of yours, tried right after the default.

@@ -41,7 +41,7 @@ class LearnerTrainable(tune.Trainable):
     has a GPU, and objectives and constraints, which say what is measured.
     """
 
-    # Of workers that share one trial's batches (`cluster.search.ray_train`).
+    # Of workers that share one trial's batches (`cluster.search.workers.ray_train`).
     _parallel: Parallel | None = None
 
     def setup(

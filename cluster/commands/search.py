@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("list")(list_everything)
 
 
-@with_options("Search", "Metric", "Data", "Trials", "Where", but="workers")
+@with_options("Search", "Metric", "Data", "Trials", "Where")
 def tune(
     task: Annotated[str, typer.Argument(help="What to train; `raysweep list` shows all.")],
     space: Annotated[
@@ -42,6 +42,9 @@ def tune(
 
     The same command again resumes an interrupted search and repeats nothing. Nothing is chosen by
     the test set; `raysweep confirm` opens that once, at the end.
+
+    With --workers N as many processes train each trial together: each takes its rows of every
+    batch.
 
     Example: raysweep tune matrix_factorization l2 embedding_size --num-samples 60
 

@@ -11,7 +11,14 @@ import yaml
 from raysweep.core.errors import UserError
 from raysweep.core.ray_private import LAUNCHER_CONFIG
 
-__all__ = ["alive_nodes", "num_slots", "num_trial_slots", "planned_nodes", "require_resources"]
+__all__ = [
+    "alive_nodes",
+    "num_slots",
+    "num_trial_slots",
+    "planned_nodes",
+    "require_resources",
+    "require_workers",
+]
 
 # KubeRay's operator sets it in every pod; what its autoscaler may add is not known to a driver.
 _KUBERAY = "KUBERAY_GEN_RAY_START_CMD"
@@ -81,3 +88,17 @@ def require_resources(ray: Any, cpus: float, gpus: float) -> None:
         f"a trial asks for {cpus:g} CPU and {gpus:g} GPU, but no node has that much (nodes: {have})"
         "; lower --cpus or --gpus"
     )
+
+
+def require_workers(ray: Any, num_workers: int, cpus: float, gpus: float) -> None:
+    """Refuses workers that will never run at the same time, for which Ray would wait for ever.
+
+    Raises:
+        UserError: there are not as many places.
+    """
+    slots = num_trial_slots(ray, cpus, gpus)
+    if num_workers > slots:
+        raise UserError(
+            f"--workers {num_workers} with {cpus:g} CPU and {gpus:g} GPU each do not fit: there "
+            f"are places for {slots}; use fewer workers, or a larger cluster"
+        )

@@ -29,7 +29,7 @@ def _shared(request: SearchRequest) -> list[str]:
     return [name for name in _SHARED if name in named]
 
 
-def check_pack(request: SearchRequest, pack: str) -> None:
+def check_pack(request: SearchRequest, pack: str, num_workers: int = 1) -> None:
     """Refuses a `--pack` that the search cannot follow.
 
     Raises:
@@ -41,6 +41,11 @@ def check_pack(request: SearchRequest, pack: str) -> None:
         raise UserError(f"--pack {pack}: use auto, off, or a number from 1 to {_LARGEST}")
     if int(pack) == 1:
         return
+    if num_workers > 1:
+        raise UserError(
+            f"--pack {pack} puts trials into one process, and --workers {num_workers} a trial into "
+            "several; leave one of them out"
+        )
     if request.scheduler not in _SCHEDULERS:
         raise UserError(
             f"--pack {pack} goes with --scheduler asha or none: {request.scheduler} decides about "

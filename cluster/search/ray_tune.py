@@ -47,7 +47,7 @@ class TuneTrials:
     Args:
         request: the search, already `checked()`.
         storage: the run's folder; trials write their states there.
-        options: `max_concurrent` and `pack` count.
+        options: `max_concurrent`, `pack` and `workers` count.
         dataset: its arrays go to every worker, by way of Ray's object store.
         ledger: the run's memory.
         earlier: results of earlier runs to start from; see `warm_start`.
@@ -88,9 +88,9 @@ class TuneTrials:
             deadline: when to stop, and why.
         """
         request, searcher, options = self._request, self._searcher, self._options
-        size = pack_size(request, options.pack, self._dataset)
-        most = options.max_concurrent
-        searcher.limit = concurrency(ray, request, most, packs=size > 1)
+        num_workers, most = options.workers, options.max_concurrent
+        size = 1 if num_workers > 1 else pack_size(request, options.pack, self._dataset)
+        searcher.limit = concurrency(ray, request, most, packs=size > 1, num_workers=num_workers)
         # Smaller packs where there would not be one for every place.
         searcher.pack_size = min(size, -(-searcher.remaining() // searcher.limit))
         searcher.pack_key = lambda fields: pack_key(request.learner, request.config(fields))
@@ -111,7 +111,7 @@ class TuneTrials:
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
             )
-            trainable = tune.with_resources(self._trainable(ray_states), self._resources())
+            trainable = tune.with_resources(self._trainable(ray, ray_states), self._resources())
             tuner = tune.Tuner(trainable, tune_config=self._tune_config(), run_config=run_config)
             try:
                 tuner.fit()
@@ -120,8 +120,8 @@ class TuneTrials:
                     with contextlib.suppress(OSError):
                         ray_folder.remove_all()
 
-    def _trainable(self, ray_states: bool) -> Any:
-        request = self._request
+    def _trainable(self, ray: Any, ray_states: bool) -> Any:
+        request, num_workers = self._request, self._options.workers
         if issubclass(request.learner, TuneTask):
             from raysweep.trainables.user.tune_trainable import UserTrainable
 
@@ -135,19 +135,29 @@ class TuneTrials:
                 objectives=request.objectives,
                 constraints=request.constraints,
             )
-        return tune.with_parameters(
-            PackTrainable if self._searcher.pack_size > 1 else LearnerTrainable,
-            learner_class=request.learner,
-            arrays=dict(self._dataset.arrays),
-            run_uri=self._storage.uri,
-            metric=request.metric,
-            mode=request.mode,
-            threads=max(1, int(request.cpus)),
-            gpus=request.gpus,
-            ray_states=ray_states,
-            objectives=request.objectives,
-            constraints=request.constraints,
-        )
+        shared: dict[str, Any] = {
+            "learner_class": request.learner,
+            "arrays": dict(self._dataset.arrays),
+            "run_uri": self._storage.uri,
+            "metric": request.metric,
+            "mode": request.mode,
+            "threads": max(1, int(request.cpus)),
+            "gpus": request.gpus,
+            "ray_states": ray_states,
+            "objectives": request.objectives,
+            "constraints": request.constraints,
+        }
+        if num_workers > 1:
+            from raysweep.cluster.search.workers.shared_trial import SharedTrainable
+
+            return tune.with_parameters(
+                SharedTrainable,
+                shared=[ray.put(shared)],  # in a list, so that processes pass the reference on
+                num_workers=num_workers,
+                cpus=request.cpus,
+            )
+        packed = self._searcher.pack_size > 1
+        return tune.with_parameters(PackTrainable if packed else LearnerTrainable, **shared)
 
     def _resources(self) -> Any:
         """What a trial needs: as the user's code says, or else as the request does."""
@@ -157,7 +167,11 @@ class TuneTrials:
             own = getattr(code, "default_resource_request", lambda config: None)
         if callable(own) and not isinstance(own, tune.PlacementGroupFactory):
             own = own(nest(self._request.complete({})))
-        return own or {"cpu": self._request.cpus, "gpu": self._request.gpus}
+        if own or self._options.workers == 1:
+            return own or {"cpu": self._request.cpus, "gpu": self._request.gpus}
+        # All places of a trial are taken at once, or none: no trial waits for another one's.
+        place = {"CPU": self._request.cpus, "GPU": self._request.gpus}
+        return tune.PlacementGroupFactory([place] * self._options.workers)
 
     def _tune_config(self) -> tune.TuneConfig:
         request = self._request
@@ -218,7 +232,12 @@ def _proposer(
 
 
 def concurrency(
-    ray: Any, request: SearchRequest, max_concurrent: int | None, *, packs: bool
+    ray: Any,
+    request: SearchRequest,
+    max_concurrent: int | None,
+    *,
+    packs: bool,
+    num_workers: int = 1,
 ) -> int:
     """Trials at a time: what was asked for, or what fits and a few that wait for their turn.
 
@@ -230,10 +249,11 @@ def concurrency(
         request: the search; a trial's CPUs and GPUs count.
         max_concurrent: as asked for; None for as many as the cluster holds.
         packs: whether several trials train in one process.
+        num_workers: processes of one trial.
     """
     if max_concurrent is not None:
         return max_concurrent
-    slots = num_trial_slots(ray, request.cpus, request.gpus)
+    slots = max(1, num_trial_slots(ray, request.cpus, request.gpus) // num_workers)
     return slots if packs else slots + min(slots, 4)
 
 

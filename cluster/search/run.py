@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raysweep.cluster.machines.capacity import require_resources
+from raysweep.cluster.machines.capacity import require_resources, require_workers
 from raysweep.cluster.machines.preflight import check_cluster
 from raysweep.cluster.machines.session import ray_session, ray_started_beside
 from raysweep.cluster.runs.experiment import EXPERIMENT, write_experiment
@@ -89,13 +89,13 @@ def run_search(
     """
     options = options or RunOptions()
     learner = request.learner
-    check_pack(request, options.pack)
+    check_pack(request, options.pack, options.workers)
     if options.workers > 1 and learner.splits == "no":
         raise UserError(f"{learner.name} trains in one process only; leave --workers out")
 
     def prepare() -> Dataset:
         loaded = dataset or learner.load_data(learner.data_class.create(request.data))
-        if options.workers == 1:  # so that it is imported while Ray starts
+        if not _is_one_model(request, options):  # so that it is imported while Ray starts
             from raysweep.cluster.search import ray_tune  # noqa: F401
         return loaded
 
@@ -139,8 +139,8 @@ def _train(
 ) -> int:
     """Trains what is left to train; returns how many trials are left after that."""
     trials: Any
-    if options.workers > 1:
-        from raysweep.cluster.search.ray_train import WorkerGroup
+    if _is_one_model(request, options):
+        from raysweep.cluster.search.workers.ray_train import WorkerGroup
 
         trials = WorkerGroup(request, storage, options, dataset, ledger)
     else:
@@ -165,10 +165,16 @@ def _train(
     ):
         send_along(ray.cloudpickle, request.task)
         require_resources(ray, request.cpus, request.gpus)
+        require_workers(ray, options.workers, request.cpus, request.gpus)
         for warning in check_cluster(ray, storage.uri):
             progress.say(warning)
         trials.run(ray, recorder, deadline)
     return int(trials.remaining())
+
+
+def _is_one_model(request: SearchRequest, options: RunOptions) -> bool:
+    """Whether several processes train one configuration, which is Ray Train's work."""
+    return options.workers > 1 and not request.searches and not request.points
 
 
 def _finish(

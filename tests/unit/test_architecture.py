@@ -73,7 +73,13 @@ PROOFS = {
         "tests/unit/cluster/check/test_check.py::test_every_built_in_model_keeps_every_promise",
     ],
     "One model in several processes": [
-        "tests/ray/test_data_parallel.py::test_a_killed_worker_costs_no_epoch_and_changes_nothing"
+        "tests/ray/workers/test_data_parallel.py::test_a_killed_worker_costs_no_epoch_and_changes_nothing"
+    ],
+    "A trial in several processes takes all its places or none": [
+        "tests/ray/workers/test_shared_trials.py"
+        "::test_trials_of_two_processes_fill_the_cluster_and_have_the_table_of_single_ones",
+        "tests/ray/workers/test_shared_trials.py::test_a_lost_process_costs_no_epoch",
+        "tests/ray/workers/test_shared_trials.py::test_an_error_in_one_process_fails_its_trial_alone",
     ],
     "A space can shape another one": [
         "tests/unit/search_spaces/test_spaces.py"

@@ -61,7 +61,7 @@ RAY_LIBRARIES = {
         "trainables/user/tune_task.py",
         "trainables/user/tune_trainable.py",
     },
-    "ray.train": {"core/ray_private.py", "cluster/search/ray_train.py"},
+    "ray.train": {"core/ray_private.py", "cluster/search/workers/ray_train.py"},
 }
 
 MAX_LINES = 400

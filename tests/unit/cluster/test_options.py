@@ -29,7 +29,7 @@ def options_of(command: str) -> dict[str, Any]:
     return {p.name: p for p in group.commands[command].params}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("name", "absent"), [("tune", "workers"), ("train", "max_concurrent")])
+@pytest.mark.parametrize(("name", "absent"), [("tune", "config"), ("train", "max_concurrent")])
 def test_python_and_the_command_line_take_the_same_things(name: str, absent: str) -> None:
     typed = set(options_of(name)) - {"json", "config", "space", "task"}
     python = set(inspect.signature(getattr(raysweep, name)).parameters)

@@ -14,14 +14,12 @@ import threading
 import time
 from typing import Any
 
-from raysweep.cluster.machines.capacity import num_trial_slots
 from raysweep.cluster.machines.session import RETRIES, beside_driver
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.recorder import RunRecorder
-from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.parallel import Parallel
@@ -66,8 +64,7 @@ class WorkerGroup:
         return len(self._ledger.unfinished())
 
     def run(self, ray: Any, recorder: RunRecorder, deadline: Deadline) -> None:
-        """Trains until the end or the deadline; raises UserError if the workers do not fit."""
-        self._require_slots(ray)
+        """Trains until the end or the deadline."""
         from ray import train
         from ray.train.torch import TorchTrainer
 
@@ -96,17 +93,6 @@ class WorkerGroup:
         finally:
             with contextlib.suppress(OSError):
                 ray_folder.remove_all()
-
-    def _require_slots(self, ray: Any) -> None:
-        """Refuses workers that will never run at the same time: Ray would wait for ever."""
-        request = self._request
-        slots = num_trial_slots(ray, request.cpus, request.gpus)
-        if self._num_workers > slots:
-            raise UserError(
-                f"--workers {self._num_workers} with {request.cpus:g} CPU and {request.gpus:g} GPU "
-                f"each do not fit: there are places for {slots}; use fewer workers, or a larger "
-                "cluster"
-            )
 
     def _job(self, ray: Any, mailbox: Any) -> dict[str, Any]:
         """What every worker is given."""
