@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raysweep.core.errors import UserError
 from raysweep.trainables.learner import Learner, seed_everything
@@ -42,6 +42,14 @@ class Trainer:
             return
         if learner.splits == "no":
             raise UserError(f"{learner.name} trains in one process only; leave --workers out")
+        norms = [
+            m for m in learner.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+        ]
+        if norms and learner.splits == "rows":
+            raise UserError(
+                f"{learner.name} has batch normalisation, whose averages depend on the rows that a "
+                "process gets; leave --workers out"
+            )
         learner.rank, learner.num_workers = parallel.rank, parallel.num_workers
         parallel.attach(learner.model)
 

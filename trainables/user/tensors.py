@@ -33,6 +33,7 @@ from raysweep.data.tables.stratified import stratified_split
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.optim import TrainingConfig
+from raysweep.trainables.user.torchmetric import torchmetric
 
 __all__ = ["NoData", "TensorLearner", "split"]
 
@@ -47,7 +48,7 @@ class NoData(Config):
 
 def split(
     inputs: Any,
-    labels: Any,
+    labels: Any = None,
     *,
     seed: int = 0,
     val: float = 0.15,
@@ -59,8 +60,10 @@ def split(
     Of classes (whole-number labels) every set has the same shares, as nearly as can be.
 
     Args:
-        inputs: n examples in a row each, NumPy array or tensor of numbers, [n, ...].
-        labels: whole numbers from 0 (classes), or fractions (values to predict), [n] or [n, k].
+        inputs: n examples in a row each, NumPy array or tensor of numbers, [n, ...]; or a
+            `torch.utils.data.Dataset` of pairs of an input and its label, which is read once.
+        labels: whole numbers from 0 (classes) [n]; fractions (values to predict) [n] or [n, k]; or
+            0 and 1 as whole numbers (several labels, each there or not) [n, k].
         seed: of the split.
         val: share of the examples to validate on.
         test: share of the examples to test on, which a search never sees.
@@ -70,12 +73,19 @@ def split(
     Raises:
         UserError: no examples, another number of labels, or a value that is no finite number.
     """
+    if labels is None:
+        inputs, labels = _pairs(inputs)
     x, y = _numbers("inputs", inputs), _numbers("labels", labels)
     if len(x) != len(y):
         raise UserError(f"there are {len(x)} inputs and {len(y)} labels; give one label an input")
     classes = y.dtype.kind == "i" and y.ndim == 1
     if classes and y.min() < 0:
         raise UserError(f"classes are whole numbers from 0, but a label is {y.min()}")
+    if y.dtype.kind == "i" and y.ndim > 1 and not np.isin(y, (0, 1)).all():
+        raise UserError(
+            "several whole-number labels an example must be 0 or 1 each, there or not; give values "
+            "to predict as fractions (float)"
+        )
     groups = y if classes else np.zeros(len(y), np.int64)
     rows = stratified_split(groups, (1.0 - val - test, val, test), seed)
     parts = dict(zip(("train", "val", "test"), rows, strict=True))
@@ -88,6 +98,19 @@ def split(
         description=f"{len(x):,} examples: {sizes}",
         duplicates=duplicates,
     )
+
+
+def _pairs(dataset: Any) -> tuple[Tensor, Tensor]:
+    """All inputs and labels of a PyTorch dataset; raises UserError if it is none of pairs."""
+    try:
+        examples = [dataset[k] for k in range(len(dataset))]
+        inputs, labels = zip(*examples, strict=True)
+        rows = tuple(torch.stack([torch.as_tensor(v) for v in one]) for one in (inputs, labels))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"split takes inputs and labels, or a dataset of pairs of equal shapes: {error}"
+        ) from None
+    return rows[0], rows[1]
 
 
 def _numbers(what: str, values: Any) -> np.ndarray:
@@ -107,10 +130,12 @@ def _numbers(what: str, values: Any) -> np.ndarray:
 class TensorLearner(Learner[Any]):
     """A model on inputs and labels in memory; see the top of this file.
 
-    Labels that are whole numbers are classes: the loss is the cross-entropy, the metric the
-    accuracy. Others are values: the loss is the squared error, the metric its root; a model of
-    values sets `metrics = {"val_rmse": "min", "val_loss": "min"}`. Each default can be replaced by
-    one method: `loss`, `evaluate`, `batches`.
+    What the labels are says what is minimised: of classes (whole numbers [n]) the cross-entropy, of
+    several labels (0 and 1 [n, k]) the binary cross-entropy, of values (fractions) the squared
+    error. `metrics` names what is measured: `val_loss`, `val_accuracy`, of values `val_rmse`, or
+    any metric of torchmetrics by its name there, such as `val_auroc`, `val_f1_score` or
+    `val_mean_absolute_error`. A model of values sets `metrics = {"val_rmse": "min", …}`. Each
+    default can be replaced by one method: `loss`, `evaluate`, `batches`.
 
     A model that is trained on whichever data are named has `Data = raysweep.DataConfig`, and reads
     the file or folder `config.path()`. `load_data` returns a `Dataset` with arrays `train_inputs`,
@@ -148,31 +173,52 @@ class TensorLearner(Learner[Any]):
             yield inputs[rows], labels[rows]
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean cross-entropy of classes, the mean squared error of values; a scalar."""
+        """The mean loss of a batch, a scalar; see the class for which."""
         inputs, labels = batch
-        outputs = self.model(inputs)
+        return self._loss(self.model(inputs), labels)
+
+    def _loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         if labels.is_floating_point():
             return nn.functional.mse_loss(outputs.reshape(labels.shape), labels)
+        if labels.ndim > 1:
+            return nn.functional.binary_cross_entropy_with_logits(outputs, labels.to(outputs))
         return nn.functional.cross_entropy(outputs, labels)
 
+    def validate(self, rows: slice | None = None) -> dict[str, float]:
+        """Metrics on the validation set, or on these rows of it where they are means over rows."""
+        means = set(self.metrics) <= {"val_loss", "val_accuracy"}
+        return super().validate(rows if means else None)
+
     def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
-        """Loss, and the accuracy of classes or the root of the mean squared error of values."""
+        """The metrics that the class names, and the loss."""
         inputs, labels = data[f"{prefix}_inputs"], data[f"{prefix}_labels"]
-        losses, hits = 0.0, 0.0
-        for start in range(0, len(labels), self._CHUNK):
-            chunk = slice(start, start + self._CHUNK)
-            outputs = self.model(inputs[chunk])
-            wanted = labels[chunk]
-            if labels.is_floating_point():
-                error = (outputs.reshape(wanted.shape) - wanted).square()
-                losses += float(error.mean()) * len(wanted)
-            else:
-                losses += float(nn.functional.cross_entropy(outputs, wanted, reduction="sum"))
-                hits += float((outputs.argmax(-1) == wanted).sum())
-        loss = losses / len(labels)
-        if labels.is_floating_point():
-            return {f"{prefix}_loss": loss, f"{prefix}_rmse": loss**0.5}
-        return {f"{prefix}_loss": loss, f"{prefix}_accuracy": hits / len(labels)}
+        outputs = torch.cat([self.model(chunk).float() for chunk in inputs.split(self._CHUNK)])
+        loss = float(self._loss(outputs, labels))
+        measured = {f"{prefix}_loss": loss}
+        for metric in self.metrics:
+            name = metric.removeprefix("val_")
+            if name != "loss":
+                measured[f"{prefix}_{name}"] = self._measure(name, outputs, labels, loss)
+        return measured
+
+    def _measure(self, name: str, outputs: Tensor, labels: Tensor, loss: float) -> float:
+        """A metric by its name: our own two, or torchmetrics'.
+
+        Args:
+            name: without `val_`.
+            outputs: of the network for n examples, [n, ...].
+            labels: [n] or [n, k].
+            loss: of them; of values the mean squared error.
+
+        Raises:
+            UserError: nobody has a metric of that name, or torchmetrics is not installed.
+        """
+        if name == "rmse" and labels.is_floating_point():
+            return loss**0.5
+        if name == "accuracy" and not labels.is_floating_point():
+            guessed = outputs > 0 if labels.ndim > 1 else outputs.argmax(-1)
+            return float((guessed == labels).double().mean())
+        return torchmetric(name, outputs, labels)
 
     def predict(self, inputs: Sequence[Any]) -> Any:
         """Classes with their probabilities, or values.
@@ -181,8 +227,9 @@ class TensorLearner(Learner[Any]):
             inputs: rows of numbers as `load_data` has them, or .csv, .tsv or .npy files of such.
 
         Returns:
-            A data frame with a row an example: source, and of classes predicted and `p_CLASS` for
-            each, of values predicted (or predicted_1, … where a label is several).
+            A data frame with a row an example: source; of classes predicted and `p_CLASS` for
+            each; of several labels predicted, those above one half, and `p_LABEL` for each; of
+            values predicted, or predicted_1, … where a label is several.
 
         Raises:
             UserError: see `data.tables.rows.read_rows`.
@@ -204,7 +251,11 @@ class TensorLearner(Learner[Any]):
                 names = [f"predicted_{k}" for k in range(1, values.shape[1] + 1)]
             table[names] = values
             return table
-        shares = outputs.softmax(-1).numpy()
-        table["predicted"] = shares.argmax(-1)
+        if labels.ndim > 1:
+            shares = outputs.sigmoid().numpy()
+            table["predicted"] = [",".join(map(str, np.flatnonzero(p > 0.5))) for p in shares]
+        else:
+            shares = outputs.softmax(-1).numpy()
+            table["predicted"] = shares.argmax(-1)
         table[[f"p_{k}" for k in range(shares.shape[1])]] = shares
         return table

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch import nn
+import torch
+from torch import distributed, nn
 
 import raysweep
 from raysweep.core.errors import UserError
 from raysweep.trainables.dataset import Dataset
+from raysweep.trainables.parallel import Parallel
 from raysweep.trainables.registry import get_learner
 from raysweep.trainables.trainer import Trainer
 from raysweep.trainables.user.tensors import TensorLearner, split
@@ -141,3 +143,91 @@ def test_what_is_no_learner_is_refused(tmp_path: Any) -> None:
         get_learner(f"{file}:Half")
     with pytest.raises(UserError, match="must take one argument, the configuration"):
         get_learner(f"{file}:train")
+
+
+class Several(Net):
+    """Several labels, judged by metrics of torchmetrics."""
+
+    metrics = {"val_auroc": "max", "val_f1_score": "max", "val_accuracy": "max", "val_loss": "min"}
+
+    @classmethod
+    def load_data(cls, config: Any) -> Dataset:
+        inputs, classes = points()
+        return split(inputs, np.stack([classes > 0, classes == 1], 1).astype(int), seed=0)
+
+    def build_model(self) -> nn.Module:
+        return nn.Linear(6, 2)
+
+
+class Judged(Values):
+    metrics = {"val_r2_score": "max", "val_mean_absolute_error": "min", "val_rmse": "min"}
+
+
+def test_several_labels_and_metrics_by_name() -> None:
+    from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+    learner = build(Several, epochs=8, learning_rate=0.05)
+    trainer = Trainer(learner)
+    first, *_, last = [trainer.run_epoch() for _ in range(8)]
+    assert last["val_loss"] < first["val_loss"]
+    labels = learner.data["val_labels"].numpy()
+    logits = learner.model(learner.data["val_inputs"]).detach().numpy()
+    assert last["val_auroc"] == pytest.approx(roc_auc_score(labels, logits, average="macro"))
+    assert last["val_f1_score"] == pytest.approx(f1_score(labels, logits > 0, average="macro"))
+    each = [accuracy_score(labels[:, k], logits[:, k] > 0) for k in range(2)]
+    assert last["val_accuracy"] == pytest.approx(np.mean(each))
+    with torch.inference_mode():
+        answers = learner.predict(learner.data["val_inputs"][:5].numpy())
+    assert list(answers.columns) == ["source", "predicted", "p_0", "p_1"]
+    assert [("0" in p) for p in answers["predicted"]] == list(answers["p_0"] > 0.5)
+
+
+def test_values_by_metrics_of_torchmetrics() -> None:
+    from sklearn.metrics import mean_absolute_error, r2_score
+
+    learner = build(Judged, epochs=2)
+    result = Trainer(learner).run_epoch()
+    labels = learner.data["val_labels"].numpy()
+    outputs = learner.model(learner.data["val_inputs"]).detach().numpy().ravel()
+    assert result["val_r2_score"] == pytest.approx(r2_score(labels, outputs), abs=1e-5)
+    mae = mean_absolute_error(labels, outputs)
+    assert result["val_mean_absolute_error"] == pytest.approx(mae, rel=1e-5)
+    assert result["val_rmse"] ** 2 == pytest.approx(result["val_loss"])
+
+
+def test_a_metric_that_nobody_has_is_named() -> None:
+    class Wrong(Net):
+        metrics = {"val_acuracy": "max"}
+
+    class OfClasses(Values):
+        metrics = {"val_auroc": "max"}
+
+    with pytest.raises(UserError, match="no metric of that name; did you mean 'accuracy'"):
+        Trainer(build(Wrong)).run_epoch()
+    with pytest.raises(UserError, match="val_auroc is of classes"):
+        Trainer(build(OfClasses)).run_epoch()
+
+
+def test_a_dataset_of_pytorch_is_split_as_its_rows_would_be() -> None:
+    from torch.utils.data import TensorDataset
+
+    inputs, labels = (torch.tensor(each) for each in points())
+    whole, pairs = split(inputs, labels), split(TensorDataset(inputs, labels))
+    assert whole.fingerprint == pairs.fingerprint
+    with pytest.raises(UserError, match="or a dataset of pairs"):
+        split(inputs[0, 0])
+    with pytest.raises(UserError, match="must be 0 or 1 each"):
+        split(inputs, torch.ones(400, 2).long() * 2)
+
+
+def test_batch_normalisation_is_not_split_among_processes() -> None:
+    class Normed(Net):
+        def build_model(self) -> nn.Module:
+            return nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3))
+
+    distributed.init_process_group("gloo", rank=0, world_size=1, store=distributed.HashStore())
+    try:
+        with pytest.raises(UserError, match="leave --workers out"):
+            Trainer(build(Normed), Parallel())
+    finally:
+        distributed.destroy_process_group()
