@@ -122,6 +122,20 @@ def test_a_search(project: Path, way: str) -> None:
         assert 1 <= len(kept) <= 2, "the newest and the best"
 
 
+def test_what_needs_no_code_works_when_the_file_has_moved(project: Path) -> None:
+    search("Steps", name="moved", num_samples=3)
+    for name in ("own_code", "own_curve"):
+        (project / f"{name}.py").unlink()
+        sys.modules.pop(name)
+    run = raysweep.load_run("moved")
+    assert run.complete
+    assert run.metric == "score"
+    assert len(run.trials) == 3
+    assert Path(run.report()).is_file()
+    with pytest.raises(UserError, match=r"there is no file own_code\.py"):
+        run.confirm()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_and_run_again(project: Path, way: str) -> None:
     """Command and workers are killed with -9 in the middle; the table is the undisturbed one."""

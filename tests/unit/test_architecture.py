@@ -20,6 +20,10 @@ PROOFS = {
         "tests/unit/trainables/test_trainable.py"
         "::test_a_restarted_trial_repeats_its_last_result_once_and_goes_on",
     ],
+    "Your own Ray Tune code runs inside a trial of ours": [
+        "tests/ray/test_user_code.py::test_killed_and_run_again",
+        "tests/ray/test_libraries.py::test_a_library",
+    ],
     "Trial folders of our own": [
         "tests/browser/test_tensorboard.py"
         "::test_hparams_has_a_row_a_trial_also_after_a_resume_and_an_extension"
