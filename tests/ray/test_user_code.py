@@ -191,6 +191,27 @@ def test_objects_of_python_with_parameters_resources_and_callbacks(project: Path
     assert {r["training_iteration"] for r in noted.results} == {1}
 
 
+@pytest.mark.parametrize("scheduler", ["none", "asha"])
+def test_processes_are_used_again(project: Path, scheduler: str) -> None:
+    """Also in the beginning, when some are ready while others start."""
+
+    def which(config: dict[str, Any]) -> dict[str, float]:
+        return {"process": float(os.getpid())}
+
+    run = raysweep.tune(
+        which,
+        {"x": tune.uniform(0, 1)},
+        metric="process",
+        mode="min",
+        num_samples=30,
+        cpus=0.25,
+        searcher="random",
+        scheduler=scheduler,
+        name=f"processes-{scheduler}",
+    )
+    assert run.trials["process"].nunique() <= 8, "two CPUs hold eight trials of a quarter"
+
+
 def test_confirm_repeats_the_best_with_fresh_seeds(project: Path) -> None:
     def noisy(config: dict[str, Any]) -> dict[str, float]:
         import random
