@@ -49,6 +49,7 @@ PROGRAMS = {
         (*_LITE0, "--images", "400", "--rounds", "1", "--seconds", "5"),
     ),
     "overhead": _Program("overheads.trial_overhead"),
+    "user-code": _Program("overheads.user_code", ("--trials", "960", "--rounds", "1")),
     "starting": _Program("overheads.starting", quick=_ONE),
 }
 

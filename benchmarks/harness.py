@@ -30,6 +30,7 @@ __all__ = [
     "RIVALS",
     "Contestant",
     "Timed",
+    "environment",
     "facts",
     "in_turns",
     "pairwise",
@@ -133,7 +134,7 @@ def run(
             process = psutil.Popen(
                 [*command, *contestant.arguments],
                 cwd=_ROOT,
-                env=_environment(contestant, folder, seed),
+                env=environment(contestant, folder, seed),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -150,7 +151,14 @@ def run(
         return Timed(seconds, json.loads(lines[-1]), (load, os.getloadavg()[0]))
 
 
-def _environment(contestant: Contestant, folder: Path, seed: int) -> dict[str, str]:
+def environment(contestant: Contestant, folder: Path, seed: int) -> dict[str, str]:
+    """What a contestant gets: nothing of Ray's, Tune's or OpenMP's from this shell.
+
+    Args:
+        contestant: may add to it.
+        folder: Ray's files go below it.
+        seed: see `run`.
+    """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
     return {
         **kept,

@@ -29,6 +29,7 @@ __all__ = [
     "empty_checkpoint",
     "execution_callback",
     "forgive_failure",
+    "has_process",
     "loopback_only",
     "node_was_lost",
     "num_failures",
@@ -156,6 +157,18 @@ def execution_callback() -> type:
 def num_failures(trial: Any) -> int:
     """How often Ray Tune has counted a failure of one of its trials."""
     return int(trial.run_metadata.num_failures)
+
+
+def has_process(tune_controller: Any, trial: Any) -> bool:
+    """Whether a trial's process runs or starts; False if the trial waits for a place.
+
+    Args:
+        tune_controller: as a scheduler of Ray Tune's is given it.
+        trial: one that is to run.
+    """
+    controller = tune_controller._tune_controller
+    actor = controller._trial_to_actor.get(trial)
+    return actor is not None and bool(controller._actor_manager.is_actor_started(actor))
 
 
 def forgive_failure(trial: Any) -> None:

@@ -36,6 +36,7 @@ from raysweep.cluster.search.halving import (
 )
 from raysweep.core.config import Config
 from raysweep.core.free_config import FreeConfig
+from raysweep.core.ray_private import has_process
 from raysweep.search_spaces import Suggest, sample
 from raysweep.trainables.trial_files import INDEX, member_configs, member_reports, pack_config
 
@@ -142,8 +143,7 @@ class OrderedASHA(FIFOScheduler):
                 for index in stopped:
                     self._halving.end(index)
             return trial
-        pending = (t for t in tune_controller.get_live_trials() if t.status == t.PENDING)
-        return min(pending, key=lambda t: int(t.config[INDEX]), default=None)
+        return _next_pending(tune_controller)
 
     def _note(self, index: int, report: Mapping[str, Any]) -> None:
         """Notes a result, and those before it that the ledger may have missed.
@@ -167,6 +167,25 @@ class OrderedASHA(FIFOScheduler):
             self._halving.end(index)
 
 
+class InOrder(FIFOScheduler):
+    """Stops nothing."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The next trial."""
+        return _next_pending(tune_controller)
+
+
+def _next_pending(tune_controller: Any) -> Any:
+    """The trial of lowest index that waits for a place; None without one.
+
+    It gets the next process that is free. Ray's own choice would be a trial whose process is just
+    starting, which is then ended: where many start on few cores, most of them for nothing.
+    """
+    pending = [t for t in tune_controller.get_live_trials() if t.status == t.PENDING]
+    waiting = [t for t in pending if not has_process(tune_controller, t)]
+    return min(waiting or pending, key=lambda t: int(t.config[INDEX]), default=None)
+
+
 def _indexes(trial: Any) -> list[int]:
     """The run's trials that one of Ray Tune's trials trains."""
     return [int(config[INDEX]) for config in member_configs(trial.config)]
@@ -185,7 +204,7 @@ def build_scheduler(
     """The scheduler of that name, one of `cluster.runs.request.SCHEDULERS`, over epochs."""
     max_t = config.epochs or _MANY_EPOCHS
     if name == "none":
-        return FIFOScheduler()
+        return InOrder()
     if name == "asha":
         levels = rung_levels(max_t, grace_period, reduction_factor)
         if len(ledger.objectives) > 1:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 from ray import tune
 
 import raysweep
 from raysweep.core.errors import UserError
+from raysweep.core.ray_private import worker_processes
 
 pytestmark = [
     pytest.mark.usefixtures("ray", "nothing_is_left_behind"),
@@ -203,6 +207,38 @@ def test_objects_of_python_with_parameters_resources_and_callbacks(project: Path
     assert run.best["loss"] == 0
     assert sorted(r["loss"] for r in noted.results) == sorted(run.trials["loss"])
     assert {r["training_iteration"] for r in noted.results} == {1}
+
+
+def test_no_process_is_ended_while_it_starts(project: Path) -> None:
+    """Some are ready before others have started; those are not given up for them."""
+
+    def short(config: dict[str, Any]) -> dict[str, float]:
+        time.sleep(0.1)
+        return {"loss": config["x"]}
+
+    before, started, over = set(worker_processes()), set(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            with contextlib.suppress(psutil.Error):
+                started.update(set(worker_processes()) - before)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    run = raysweep.tune(
+        short,
+        {"x": tune.uniform(0, 1)},
+        metric="loss",
+        num_samples=40,
+        cpus=0.25,
+        searcher="random",
+        scheduler="none",
+        name="short",
+    )
+    over.set()
+    watching.join()
+    assert len(run.trials) == 40
+    assert len(started) <= 8, "two CPUs hold eight trials of a quarter"
 
 
 def test_confirm_repeats_the_best_with_fresh_seeds(project: Path) -> None:

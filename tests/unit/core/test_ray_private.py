@@ -37,6 +37,16 @@ def test_a_trainable_may_return_a_checkpoint_that_is_empty() -> None:
     assert (checkpoint.checkpoint, checkpoint.metrics) == (None, {})
 
 
+def test_a_scheduler_can_see_whether_a_trial_has_a_process() -> None:
+    from ray.air.execution._internal import RayActorManager
+    from ray.tune.execution import tune_controller
+
+    source = _source(tune_controller)
+    for text in ("self._tune_controller = tune_controller", "self._trial_to_actor[trial] = "):
+        assert text in source, f"Ray Tune's controller has no `{text}` any more"
+    assert callable(RayActorManager.is_actor_started)
+
+
 def test_ray_words_the_loss_of_a_node_as_before() -> None:
     gcs = RAY / "core/src/ray/gcs/gcs_server"
     assert _holds(gcs, "node has died"), "a lost node would count as a failure of its trials"

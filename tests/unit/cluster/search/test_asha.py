@@ -13,7 +13,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, STOPPED, Ledger
 from raysweep.cluster.search.halving import rung_levels
-from raysweep.cluster.search.schedulers import OrderedASHA
+from raysweep.cluster.search.schedulers import InOrder, OrderedASHA
 from raysweep.core.storage import Storage
 from raysweep.trainables.trial_files import INDEX, member_configs, pack_config
 from tests.unit.cluster.search.simulation import (
@@ -78,6 +78,11 @@ class FakeController:
         for trial in self.trials:
             scheduler.on_trial_add(self, trial)
         self.ended: dict[int, int] = {}
+        self._tune_controller, self._actor_manager = self, self
+        self._trial_to_actor: dict[FakeTrial, bool] = {}
+
+    def is_actor_started(self, actor: bool) -> bool:
+        return actor
 
     def get_live_trials(self) -> list[FakeTrial]:
         return [t for t in self.trials if t.status != "TERMINATED"]
@@ -248,3 +253,17 @@ def test_packs_decide_as_single_trials_do(ledger: Ledger, seed: int, size: int) 
     for workers in (1, 3):
         scheduler = OrderedASHA(ledger, halving())
         assert PackController(scheduler, table, workers, seed, size).run() == expected
+
+
+@pytest.mark.parametrize("scheduler", [InOrder(), None], ids=["none", "asha"])
+def test_a_process_that_is_free_goes_to_a_trial_that_waits(
+    ledger: Ledger, scheduler: TrialScheduler | None
+) -> None:
+    """And not to one whose own process is starting, which would be ended for it."""
+    controller = FakeController(scheduler or OrderedASHA(ledger, halving()), curves(4, 0), 2, 0)
+    first, second, third, fourth = sorted(controller.trials, key=lambda t: t.config[INDEX])
+    assert controller.scheduler.choose_trial_to_run(controller) is first
+    controller._trial_to_actor = {first: True, second: True, third: False}
+    assert controller.scheduler.choose_trial_to_run(controller) is third
+    controller._trial_to_actor |= {third: True, fourth: True}
+    assert controller.scheduler.choose_trial_to_run(controller) is first, "or else the next one"
