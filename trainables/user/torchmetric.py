@@ -34,10 +34,11 @@ def torchmetric(name: str, outputs: Tensor, labels: Tensor) -> float:
         ) from None
     function: Any = getattr(functional, name, None)
     if not inspect.isfunction(function):
-        names = [n for n, f in vars(functional).items() if inspect.isfunction(f)]
+        names = {n for n, f in vars(functional).items() if inspect.isfunction(f)}
+        hint = nearest(name, names | {"loss", "accuracy", "rmse"})
         raise UserError(
             f"val_{name}: torchmetrics has no metric of that name"
-            f"{nearest(name, ['loss', 'accuracy', 'rmse', *names])} Or override `evaluate`"
+            f"{hint if 'did you mean' in hint else '; its documentation lists all'}"
         )
     given: dict[str, Any] = {}
     if "task" in inspect.signature(function).parameters:
