@@ -18,11 +18,18 @@ class FreeConfig(Config):
     """Fields that nobody declared: `config["model"]["width"]` is the field `model/width`.
 
     Raises:
-        UserError: a value is of a kind that JSON does not have, so that a run could not store it.
+        UserError: a value is of a kind that JSON does not have, so that a run could not store it; a
+            field is a value and a dictionary; or `epochs`, which ends a trial, is no number.
     """
 
     def __init__(self, **values: Any) -> None:
         plain = {name: _plain(name, value) for name, value in flatten(values).items()}
+        for name in plain:
+            if clash := next((other for other in plain if other.startswith(f"{name}/")), None):
+                raise UserError(f"{name} is a value, and {clash} takes it for a dictionary")
+        epochs = plain.get("epochs", 1)
+        if isinstance(epochs, bool) or not isinstance(epochs, (int, float)) or epochs < 1:
+            raise UserError(f"epochs={epochs!r} is not a number of reports; at least 1")
         object.__setattr__(self, "_values", plain)
 
     def __getattr__(self, name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,12 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
     """
     values = dict(given)
     points = values.pop("points_to_evaluate", None) or ()
+    if isinstance(points, Mapping):
+        points = (points,)
+    if not isinstance(points, Sequence) or not all(isinstance(p, Mapping) for p in points):
+        raise UserError(
+            f"points_to_evaluate={points!r:.80}: give dictionaries of fields and values"
+        )
     values["points_to_evaluate"] = tuple(dict(point) for point in points)
     values["task"] = _named(values["task"])
     for name in ("spaces", "warm_start", "search", "objective", "constraint"):
@@ -122,7 +129,10 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
     request = SearchRequest(settings=settings, data=data, **values).checked()
     if not values.get("mode") and not request.learner.metrics and not options.quiet:
         word = "small" if request.mode == "min" else "large"
-        print(f"{request.metric} is taken to be good where it is {word}; --mode says otherwise")
+        print(
+            f"{request.metric} is taken to be good where it is {word}; --mode says otherwise",
+            file=sys.stderr,
+        )
     options.folder(request)
     return request, options
 

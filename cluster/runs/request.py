@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -296,10 +297,12 @@ def check_limits(options: Any) -> None:
     """Refuses values outside the limits of a dataclass's `option` fields, by their flags' names.
 
     Raises:
-        UserError: a number is too small (NaN is), or a word is not one of the choices.
+        UserError: a number is NaN or too small, or a word is not one of the choices.
     """
     for f in dataclasses.fields(options):
         value, flag = getattr(options, f.name), f"--{f.name.replace('_', '-')}"
+        if isinstance(value, float) and math.isnan(value):
+            raise UserError(f"{flag} {value} is no number")
         low, choices = f.metadata.get("low"), f.metadata.get("choices")
         if low is not None and value is not None and not value >= low:
             raise UserError(f"{flag} {value} is too small; at least {low}")

@@ -77,3 +77,18 @@ def test_what_is_given_twice_or_cannot_be_a_name_is_refused() -> None:
         read_options({**base, "workers": 0})
     with pytest.raises(UserError, match="--scheduler fifo: use one of asha"):
         read_options({**base, "scheduler": "fifo"})
+
+
+@pytest.mark.parametrize("points", [3, [3], "width=3"])
+def test_configurations_to_try_are_dictionaries(points: Any) -> None:
+    base = {"task": "matrix_factorization", "spaces": "l2"}
+    one = read_options({**base, "points_to_evaluate": {"embedding_l2": 0.1}})[0]
+    assert one.points_to_evaluate == ({"embedding_l2": 0.1},), "one may stand alone"
+    with pytest.raises(UserError, match="give dictionaries of fields and values"):
+        read_options({**base, "points_to_evaluate": points})
+
+
+@pytest.mark.parametrize("name", ["target", "time_budget", "cpus"])
+def test_what_is_no_number_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} nan is no number"):
+        read_options({"task": "matrix_factorization", "spaces": "l2", name: float("nan")})
