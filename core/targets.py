@@ -202,7 +202,8 @@ def user_modules(target: str) -> list[ModuleType]:
 def source_hash(*targets: str) -> str:
     """A hash of the source that these targets consist of; empty where no file of the user's does.
 
-    That is the modules that they name and, of the `user_modules`, those that these import.
+    That is the modules that they name and, of the `user_modules`, those that these import. Of an
+    object that was given in Python it is its own source, too: a notebook has no file.
     """
     digest = hashlib.sha256()
     used: dict[str, ModuleType] = {}
@@ -214,16 +215,35 @@ def source_hash(*targets: str) -> str:
             if name in known and name not in used:
                 used[name] = known[name]
                 waiting += _imported_names(known[name])
-    for name in sorted(used):
-        digest.update(name.encode() + b"\0" + Path(str(used[name].__file__)).read_bytes())
-    return digest.hexdigest()[:16] if used else ""
+    # A script has the same hash where it runs and where another process imports it.
+    files = {(Path(str(m.__file__)).stem if n == "__main__" else n): m for n, m in used.items()}
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + Path(str(files[name].__file__)).read_bytes())
+    nameless = [target for target in targets if target.startswith(f"{_NOWHERE}:")]
+    own = [_source(_code_of(load_target(target))) for target in nameless]
+    for source in own:
+        digest.update(source)
+    return digest.hexdigest()[:16] if used or any(own) else ""
+
+
+def _source(code: Any) -> bytes:
+    """The source of a function or a class; what it was compiled to where nobody has the source."""
+    try:
+        return inspect.getsource(code).encode()
+    except (OSError, TypeError):
+        compiled = getattr(code, "__code__", None)
+        return b"" if compiled is None else compiled.co_code + repr(compiled.co_consts).encode()
 
 
 def _imported_names(module: ModuleType) -> list[str]:
     """What the module's source imports, anywhere in it, by full names of modules."""
     names: list[str] = []
+    try:
+        source = ast.parse(Path(str(module.__file__)).read_bytes())
+    except (SyntaxError, ValueError):  # compiled, or being edited
+        return []
     package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
-    for node in ast.walk(ast.parse(Path(str(module.__file__)).read_bytes())):
+    for node in ast.walk(source):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raysweep.core.errors import UserError
-from raysweep.core.targets import is_target, load_target, source_hash, user_modules
+from raysweep.core.targets import is_target, load_target, name_object, source_hash, user_modules
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +96,53 @@ def test_the_hash_is_of_the_file_and_of_what_it_imports_beside_it(project: Path)
 def test_installed_code_is_not_the_users() -> None:
     assert user_modules("yaml:safe_load") == []
     assert source_hash("yaml:safe_load") == ""
+
+
+def test_an_object_has_a_name_and_the_hash_of_its_own_source() -> None:
+    """Two functions of one name are not the same code, and a notebook has no file."""
+
+    def made(factor: int) -> str:
+        if factor == 1:
+
+            def train(config: dict[str, float]) -> float:
+                return config["x"]
+        else:
+
+            def train(config: dict[str, float]) -> float:
+                return 2 * config["x"]
+
+        return source_hash(name_object(train))
+
+    assert made(1) == made(1) != made(2)
+    assert name_object(load_target) == "raysweep.core.targets:load_target", "importable by its name"
+
+
+def test_code_without_source_is_known_by_what_it_was_compiled_to() -> None:
+    def hashed(text: str) -> str:
+        scope: dict[str, Any] = {"__name__": "__main__"}
+        exec(text, scope)  # as a notebook does
+        return source_hash(name_object(scope["train"]))
+
+    first = hashed("def train(config): return config['x'] + 1")
+    assert first == hashed("def train(config): return config['x'] + 1") != ""
+    assert first != hashed("def train(config): return config['x'] + 2")
+
+
+def test_a_script_has_one_hash_where_it_runs_and_where_it_is_imported(project: Path) -> None:
+    (project / "script.py").write_text(
+        "import sys\nfrom my_layers import WIDTH\nfrom raysweep.core.targets import *\n"
+        "def train(config): return WIDTH\n"
+        "if __name__ == '__main__': print(name_object(train), source_hash(name_object(train)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert done.stdout.split() == ["script.py:train", source_hash("script.py:train")]
+
+
+def test_a_module_beside_that_is_no_source_does_not_matter(project: Path) -> None:
+    load_target("my_net.py:Net")
+    before = source_hash("my_net.py:Net")
+    (project / "my_layers.py").write_bytes(b"\x00\x01 compiled")
+    assert source_hash("my_net.py:Net") != before
