@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -16,6 +16,7 @@ __all__ = [
     "num_slots",
     "num_trial_slots",
     "planned_nodes",
+    "require_bundles",
     "require_resources",
     "require_workers",
 ]
@@ -88,6 +89,30 @@ def require_resources(ray: Any, cpus: float, gpus: float) -> None:
         f"a trial asks for {cpus:g} CPU and {gpus:g} GPU, but no node has that much (nodes: {have})"
         "; lower --cpus or --gpus"
     )
+
+
+def require_bundles(ray: Any, bundles: Sequence[Resources]) -> None:
+    """Refuses what code of the user's asks for and no cluster like this ever has.
+
+    Args:
+        ray: the module, connected to a cluster.
+        bundles: what each process of a trial needs, by the resource's name.
+
+    Raises:
+        UserError: a bundle fits on no node, or all together are more than there is.
+    """
+    if _KUBERAY in os.environ:
+        return
+    nodes = [*(node["Resources"] for node in alive_nodes(ray)), *planned_nodes()]
+    every = [{name: sum(b.get(name, 0.0) for b in bundles) for b in bundles for name in b}]
+    total = [{name: sum(n.get(name, 0.0) for n in nodes) for n in nodes for name in n}]
+    for asked, places in [*((bundle, nodes) for bundle in bundles), (every[0], total)]:
+        if not any(all(n.get(name, 0.0) >= need for name, need in asked.items()) for n in places):
+            need = ", ".join(f"{amount:g} {name}" for name, amount in asked.items())
+            raise UserError(
+                f"your code asks for {need} a trial (by `tune.with_resources` or "
+                "`default_resource_request`), and no node has that much"
+            )
 
 
 def require_workers(ray: Any, num_workers: int, cpus: float, gpus: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ray import tune
 
-from raysweep.cluster.machines.capacity import num_trial_slots
+from raysweep.cluster.machines.capacity import num_trial_slots, require_bundles
 from raysweep.cluster.machines.session import RETRIES
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.options import RunOptions
@@ -32,11 +32,13 @@ from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback,
 from raysweep.cluster.search.warm_start import TriedFirst, WarmStart
 from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
+from raysweep.search_spaces import sample
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import num_parameters
 from raysweep.trainables.pack import pack_key
 from raysweep.trainables.ray_trainable import LearnerTrainable, PackTrainable
-from raysweep.trainables.user.tune_task import TuneTask
+from raysweep.trainables.trial_files import INDEX
+from raysweep.trainables.user.tune_task import TuneTask, bundles, resource_request
 
 __all__ = ["TuneTrials", "concurrency"]
 
@@ -111,7 +113,7 @@ class TuneTrials:
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
             )
-            trainable = tune.with_resources(self._trainable(ray, ray_states), self._resources())
+            trainable = tune.with_resources(self._trainable(ray, ray_states), self._resources(ray))
             tuner = tune.Tuner(trainable, tune_config=self._tune_config(), run_config=run_config)
             try:
                 tuner.fit()
@@ -159,16 +161,24 @@ class TuneTrials:
         packed = self._searcher.pack_size > 1
         return tune.with_parameters(PackTrainable if packed else LearnerTrainable, **shared)
 
-    def _resources(self) -> Any:
-        """What a trial needs: as the user's code says, or else as the request does."""
-        code = getattr(self._request.learner, "trainable", None)
-        own = getattr(code, "_resources", None)
-        if own is None and isinstance(code, type):
-            own = getattr(code, "default_resource_request", lambda config: None)
-        if callable(own) and not isinstance(own, tune.PlacementGroupFactory):
-            own = own(nest(self._request.complete({})))
-        if own or self._options.workers == 1:
-            return own or {"cpu": self._request.cpus, "gpu": self._request.gpus}
+    def _resources(self, ray: Any) -> Any:
+        """What a trial needs: as the user's code says, or else as the request does.
+
+        Raises:
+            UserError: the cluster has not what the code asks for.
+        """
+        request = self._request
+        if issubclass(request.learner, TuneTask):
+            asked = resource_request(request.learner)
+            point = sample(request.suggest(), request.seed)[1] if request.searches else {}
+            needed = bundles(request.learner, request.config(point))
+            require_bundles(ray, needed)
+            if needed and callable(asked) and not isinstance(asked, tune.PlacementGroupFactory):
+                return lambda config: asked(nest({k: v for k, v in config.items() if k != INDEX}))
+            if needed:
+                return asked
+        if self._options.workers == 1:
+            return {"cpu": request.cpus, "gpu": request.gpus}
         # All places of a trial are taken at once, or none: no trial waits for another one's.
         place = {"CPU": self._request.cpus, "GPU": self._request.gpus}
         return tune.PlacementGroupFactory([place] * self._options.workers)

@@ -280,6 +280,34 @@ def train(config):
         sys.modules.pop("bad", None)
 
 
+def test_resources_of_the_code_s_own(project: Path) -> None:
+    def train(config: dict[str, Any]) -> dict[str, float]:
+        from ray.util import get_current_placement_group
+
+        placed = get_current_placement_group()
+        assert placed is not None
+        return {"loss": config["x"], "cpus": placed.bundle_specs[0]["CPU"]}
+
+    def asked(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([{"CPU": 1 if config["x"] < 0.5 else 2}])
+
+    def search_with(resources: Any, name: str) -> raysweep.Run:
+        def copied(config: dict[str, Any]) -> dict[str, float]:
+            return train(config)
+
+        code = tune.with_resources(copied, resources)
+        space = {"x": tune.choice([0.2, 0.8])}
+        return raysweep.tune(code, space, metric="loss", num_samples=2, name=name)
+
+    table = search_with(asked, "by_config").trials
+    assert dict(zip(table["config.x"], table["cpus"], strict=True)) == {0.2: 1, 0.8: 2}
+    for resources, needed in (({"cpu": 64}, "64 CPU"), ({"cpu": 1, "widgets": 2}, "2 widgets")):
+        with pytest.raises(UserError, match=f"your code asks for {needed}.*no node has that much"):
+            search_with(resources, needed.replace(" ", ""))
+    with pytest.raises(UserError, match="the resources of copied failed:"):
+        search_with(lambda config: config["y"], "failing")
+
+
 def test_a_target_and_patience_end_a_search(project: Path) -> None:
     run = search("steps", name="target", target=0.5, num_samples=30)
     assert not run.complete

@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 from raysweep.core.config import Config
 from raysweep.core.errors import UserError
-from raysweep.core.free_config import FreeConfig
+from raysweep.core.free_config import FreeConfig, nest
+from raysweep.core.targets import own_frames
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.user.tensors import NoData
 
-__all__ = ["TuneTask", "guess_mode", "tune_task"]
+__all__ = ["TuneTask", "bundles", "guess_mode", "resource_request", "tune_task"]
 
 # Parts of metrics' names that say which way is better.
 _SMALL = ("loss", "error", "rmse", "mse", "mae", "perplexity", "latency", "regret", "nll", "_s")
@@ -88,6 +89,34 @@ def _takes_config(function: Any) -> bool:
     except ValueError:  # a built-in without a signature
         return True
     return True
+
+
+def resource_request(task: type[TuneTask]) -> Any:
+    """What the user's code says that a trial needs.
+
+    Returns:
+        Ray's `PlacementGroupFactory`, a function that makes one of a configuration, or None.
+    """
+    code = task.trainable
+    asked = getattr(code, "_resources", None)  # of `tune.with_resources`
+    if asked is None and inspect.isclass(code):
+        asked = getattr(code, "default_resource_request", None)
+    return asked
+
+
+def bundles(task: type[TuneTask], config: FreeConfig) -> list[dict[str, float]]:
+    """What each process of a trial needs, by the resource's name; empty if the code says nothing.
+
+    Raises:
+        UserError: the function that says so failed.
+    """
+    asked = resource_request(task)
+    if callable(asked) and not hasattr(asked, "bundles"):
+        try:
+            asked = asked(nest(config.to_dict()))
+        except Exception as error:
+            raise UserError(f"the resources of {task.name} failed:\n{own_frames(error)}") from None
+    return [] if asked is None else list(asked.bundles)
 
 
 def guess_mode(metric: str) -> str:
