@@ -204,6 +204,7 @@ class UserTrainable(tune.Trainable):
         self._fresh = True
         limit = self._fields.get("epochs")
         self._over = bool(result.get(DONE)) or (limit is not None and epoch >= int(limit))
+        before = {self._checkpoint, self._best.get("checkpoint")}
         checkpoint = self._save_inner()
         if checkpoint is not None:
             self._checkpoint = Path(checkpoint.path).name
@@ -212,7 +213,12 @@ class UserTrainable(tune.Trainable):
                 self._best = {"value": value, "epoch": epoch, "checkpoint": self._checkpoint}
         if checkpoint is not None or self._over:
             self._write_state()
-            self._remove_others()
+            for replaced in before - self._kept():
+                (self._folder / str(replaced)).remove_all()
+
+    def _kept(self) -> set[str | None]:
+        """The checkpoints that are kept: the newest and the best."""
+        return {self._checkpoint, self._best.get("checkpoint"), None}
 
     def _save_inner(self) -> Any:
         """The checkpoint that came with the report; a class is asked for one."""
@@ -235,10 +241,9 @@ class UserTrainable(tune.Trainable):
         self._folder.write(STATE, json.dumps(state))
 
     def _remove_others(self) -> None:
-        """Removes checkpoints that are neither the newest nor the best, or were never whole."""
-        kept = {self._checkpoint, self._best.get("checkpoint")}
+        """Removes what a process that died has left: checkpoints that were never whole."""
         names = {name.partition("/")[0] for name, _ in self._folder.files()}
-        for name in names - kept:
+        for name in names - self._kept():
             if name.startswith(_CHECKPOINT):
                 (self._folder / name).remove_all()
 
