@@ -24,6 +24,7 @@ class EarlyEnd:
         self._best: float | None = None
         self._leader = -1
         self._ended: set[int] = set()
+        self._in_vain = 0  # those of them after the leader
         for trial in ledger if target is not None or patience is not None else ():
             self.update(trial)
 
@@ -34,9 +35,13 @@ class EarlyEnd:
             return
         best = trial.best(ledger.metric, ledger.mode) if ledger.feasible(trial) else None
         if best is not None and is_better(best[ledger.metric], self._best, ledger.mode):
-            self._best, self._leader = best[ledger.metric], trial.index
-        if trial.status != RUNNING:
+            self._best = best[ledger.metric]
+            if trial.index != self._leader:
+                self._leader = trial.index
+                self._in_vain = sum(index > trial.index for index in self._ended)
+        if trial.status != RUNNING and trial.index not in self._ended:
             self._ended.add(trial.index)
+            self._in_vain += trial.index > self._leader
 
     def reached(self) -> str:
         """Why the search may end now; empty while it may not."""
@@ -45,8 +50,6 @@ class EarlyEnd:
             return ""
         if target is not None and (best <= target if mode == "min" else best >= target):
             return f"trial {self._leader} reached the target of {target:g} with {best:.4g}"
-        if self._patience is not None:
-            vain = sum(index > self._leader for index in self._ended)
-            if vain >= self._patience:
-                return f"{vain} trials since trial {self._leader} brought nothing better"
+        if self._patience is not None and self._in_vain >= self._patience:
+            return f"{self._in_vain} trials since trial {self._leader} brought nothing better"
         return ""

@@ -213,10 +213,24 @@ def _publish(storage: Storage, ledger: Ledger) -> None:
         with contextlib.suppress(FileNotFoundError):
             (storage / "best").write(BEST, folder.read(BEST))
         with contextlib.suppress(FileNotFoundError):
-            state = json.loads(folder.read(STATE))
-            (storage / "best").remove_all()
-            (storage / "best").write(STATE, json.dumps(state["best"]))
-            if checkpoint := state["best"].get("checkpoint"):
-                for name, _ in list((folder / checkpoint).files()):
-                    blob = (folder / checkpoint).read(name)
-                    (storage / "best").write(f"checkpoint/{name}", blob)
+            state = json.loads(folder.read(STATE))["best"]
+            _publish_checkpoint(folder, storage / "best", {"trial": trial.index, **state})
+
+
+def _publish_checkpoint(folder: Storage, best: Storage, state: Mapping[str, Any]) -> None:
+    """Copies the best checkpoint of the user's code; `state.json`, written last, says it is whole.
+
+    Args:
+        folder: of the trial.
+        best: where to.
+        state: the trial, the checkpoint's name, and the value and the report that it came with.
+    """
+    text = json.dumps(state)
+    with contextlib.suppress(FileNotFoundError):
+        if best.read(STATE).decode() == text:
+            return
+    best.remove_all()
+    if checkpoint := state.get("checkpoint"):
+        for name, _ in list((folder / checkpoint).files()):
+            best.write(f"checkpoint/{name}", (folder / checkpoint).read(name))
+    best.write(STATE, text)
