@@ -6,6 +6,7 @@ are losses: small ones are good.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,7 +28,9 @@ def non_domination_ranks(losses: np.ndarray) -> np.ndarray:
 
     Points of rank k are dominated by nothing once those of lower ranks are taken away; equal points
     have equal ranks. Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II",
-    IEEE Transactions on Evolutionary Computation 6(2), 2002.
+    IEEE Transactions on Evolutionary Computation 6(2), 2002. Of two objectives in n log n steps:
+    Jensen, "Reducing the Run-Time Complexity of Multiobjective EAs", IEEE Transactions on
+    Evolutionary Computation 7(5), 2003.
 
     Args:
         losses: finite numbers, [n, k].
@@ -35,7 +38,12 @@ def non_domination_ranks(losses: np.ndarray) -> np.ndarray:
     Returns:
         int64 [n].
     """
-    no_worse = (losses[:, None] <= losses[None]).all(axis=-1)  # [n, n]: row against column
+    if losses.shape[1] == 2:
+        points, place = np.unique(losses, axis=0, return_inverse=True)
+        return _ranks_of_pairs(points)[place.reshape(-1)]
+    no_worse = np.ones((len(losses), len(losses)), bool)  # [n, n]: row against column
+    for values in losses.T:
+        no_worse &= values[:, None] <= values[None]
     dominates = no_worse & ~no_worse.T
     ranks = np.full(len(losses), -1)
     num_above, rank = dominates.sum(axis=0), 0
@@ -44,6 +52,20 @@ def non_domination_ranks(losses: np.ndarray) -> np.ndarray:
         ranks[front] = rank
         num_above = num_above - dominates[front].sum(axis=0)
         rank += 1
+    return ranks
+
+
+def _ranks_of_pairs(points: np.ndarray) -> np.ndarray:
+    """Ranks of different points [n, 2] that are sorted by the first objective, then the second.
+
+    A front dominates a later point if its lowest second loss so far is no higher than the point's.
+    These lowest losses grow from front to front, so that the point's own front is found by halving.
+    """
+    lowest: list[float] = []
+    ranks = np.empty(len(points), np.int64)
+    for i, value in enumerate(points[:, 1].tolist()):
+        ranks[i] = rank = bisect_right(lowest, value)
+        lowest[rank : rank + 1] = [value]
     return ranks
 
 
