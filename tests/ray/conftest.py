@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -35,3 +36,26 @@ def nothing_is_left_behind() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def ratings_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_ratings(tmp_path_factory.mktemp("ratings") / "ratings.csv")
+
+
+@pytest.fixture
+def write_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Writes modules of a user's into the folder that the test then works in; forgotten after it.
+
+    Yields:
+        a function that takes the text of each by its name, and returns the folder.
+    """
+    written: set[str] = set()
+
+    def write(**modules: str) -> Path:
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        written.update(modules)
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    path = list(sys.path)
+    yield write
+    sys.path[:] = path
+    for name in written:
+        sys.modules.pop(name, None)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,15 +47,8 @@ def points():
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    (tmp_path / "own_net.py").write_text(_NET)
-    (tmp_path / "own_points.py").write_text(_POINTS)
-    monkeypatch.chdir(tmp_path)
-    path = list(sys.path)
-    yield tmp_path
-    sys.path[:] = path
-    for name in ("own_net", "own_points"):
-        sys.modules.pop(name, None)
+def project(write_modules: Callable[..., Path]) -> Path:
+    return write_modules(own_net=_NET, own_points=_POINTS)
 
 
 def test_a_search_of_ones_own_model(project: Path) -> None:

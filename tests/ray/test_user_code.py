@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +85,8 @@ WAYS = ("steps", "without_checkpoint", "Steps")
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    (tmp_path / "own_code.py").write_text(CODE)
-    (tmp_path / "own_curve.py").write_text(CURVE)
-    monkeypatch.chdir(tmp_path)
-    path = list(sys.path)
-    yield tmp_path
-    sys.path[:] = path
-    for name in ("own_code", "own_curve"):
-        sys.modules.pop(name, None)
+def project(write_modules: Callable[..., Path]) -> Path:
+    return write_modules(own_code=CODE, own_curve=CURVE)
 
 
 def search(way: str, **more: Any) -> raysweep.Run:
