@@ -246,7 +246,11 @@ class SearchRequest:
 
     def default_name(self) -> str:
         """A name that equal requests share, and others do not."""
-        text = json.dumps(self.identity(), sort_keys=True)
+        identity = self.identity()
+        if identity["settings"].get("stop_patience", 0) is None:
+            # So named before the field was there: the command goes on with the run that it began.
+            del identity["settings"]["stop_patience"]
+        text = json.dumps(identity, sort_keys=True)
         spaces = [s.rpartition(":")[2] if is_target(s) else s for s in self.spaces]
         words = [s if s.isidentifier() else "space" for s in spaces]
         what = "+".join([*words, *(["search"] if self.search else [])]) or "train"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,13 @@ def test_a_range_that_clashes_is_refused() -> None:
     assert "two of the spaces" in clash
     assert "num_factors" in refusal(search=("num_factors=1..2",), settings={"num_factors": 8})
     assert "did you mean 'num_factors'" in refusal(search=("num_factor=1..2",))
+
+
+def test_a_field_that_came_later_leaves_the_names_of_runs_as_they_were() -> None:
+    """So that repeating a command goes on with the run that it began with an earlier version."""
+    plain = request(spaces=("l2", "embedding_size")).checked()
+    assert plain.settings["stop_patience"] is None
+    before = {k: v for k, v in plain.settings.items() if k != "stop_patience"}
+    assert dataclasses.replace(plain, settings=before).default_name() == plain.default_name()
+    patient = request(spaces=("l2", "embedding_size"), settings={"stop_patience": 3}).checked()
+    assert patient.default_name() != plain.default_name()
