@@ -167,6 +167,7 @@ def wait(browser: WebDriver) -> Callable[..., Any]:
 # TensorBoard is made of shadow roots and frames: these look into all of them.
 _DEEP = """
 const inside = function*(node) {
+  if (!node) return;  // a page that is just being loaded has no body
   yield node;
   if (node.shadowRoot) yield* inside(node.shadowRoot);
   if (node.tagName === 'IFRAME' && node.contentDocument) yield* inside(node.contentDocument.body);
