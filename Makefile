@@ -1,9 +1,10 @@
-# make tune | test | test-docs | test-hosts | docs | lint | bench: each sets up all that it needs first.
+# make tune | test | test-long | test-docs | test-hosts | docs | lint | bench: each sets up all that it needs first.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 LIBRARIES := .venv/.libraries
+LONG := tests/packaging tests/ray/test_faults.py tests/ray/test_features.py tests/ray/workers
 SAMPLES := $(wildcard ../shared/data)
 
 # Real samples beside the checkout, for the tests that need them; see README, "Data".
@@ -11,14 +12,18 @@ ifneq ($(SAMPLES),)
 export RAYSWEEP_DATA ?= $(abspath $(SAMPLES))
 endif
 
-.PHONY: tune test test-docs test-hosts docs lint format bench bench-quick bench-check rivals install clean
+.PHONY: tune test test-long test-docs test-hosts docs lint format bench bench-quick bench-check rivals install clean
 
 tune: $(READY)
 	$(BIN)/raysweep tune matrix_factorization l2 embedding_size --num-samples 40
 
 test: $(LIBRARIES)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
-	$(BIN)/python -m pytest tests/packaging tests/ray tests/browser
+	$(BIN)/python -m pytest tests/ray tests/browser $(LONG:%=--ignore=%)
+
+# What takes as long again: packages that are installed, jobs and workers that are killed.
+test-long: $(LIBRARIES)
+	$(BIN)/python -m pytest $(LONG)
 
 # Runs every command that the pages print.
 test-docs: $(LIBRARIES)
