@@ -27,6 +27,7 @@ def tune(
     *,
     search: str | Sequence[str] = (),
     num_samples: int | None = None,
+    budget: float | None = None,
     searcher: str = "tpe",
     scheduler: str = "asha",
     metric: str = "",
@@ -70,7 +71,8 @@ def tune(
         search: ranges of fields, e.g. "learning_rate=1e-4..1e-2:log", beside spaces or alone.
         num_samples: trials in all, the default configuration among them; 40 by default, for a grid
             all of it.
-        searcher: "tpe", "random" or "grid".
+        budget: for `searcher="curves"`, epochs of all trials together, in whole trainings.
+        searcher: "tpe", "curves", "random" or "grid".
         scheduler: "asha", "hyperband", "median", "pbt" or "none".
         metric: validation metric to choose by; the trainable's own by default.
         mode: "min" or "max", for a metric that a function of yours reports.

@@ -30,6 +30,7 @@ __all__ = [
     "execution_callback",
     "forgive_failure",
     "has_process",
+    "keep_processes",
     "loopback_only",
     "node_was_lost",
     "num_failures",
@@ -169,6 +170,21 @@ def has_process(tune_controller: Any, trial: Any) -> bool:
     controller = tune_controller._tune_controller
     actor = controller._trial_to_actor.get(trial)
     return actor is not None and bool(controller._actor_manager.is_actor_started(actor))
+
+
+def keep_processes(tune_controller: Any, trial: Any, count: int) -> None:
+    """Has Ray Tune keep the processes of trials that have ended, for those that come next.
+
+    It would keep one, and as many as there are trials that wait: where the next trial is chosen
+    when a place is free, none does.
+
+    Args:
+        tune_controller: as a scheduler of Ray Tune's is given it.
+        trial: whose kind of process is meant.
+        count: how many to keep at most.
+    """
+    cache = tune_controller._tune_controller._actor_cache
+    cache._max_num_objects[trial.placement_group_factory] = count
 
 
 def forgive_failure(trial: Any) -> None:

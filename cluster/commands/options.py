@@ -82,7 +82,7 @@ _PAIRS: dict[str, Any] = {
     ],
 }
 _GROUPS = {
-    "Search": "search objective constraint num_samples searcher scheduler grace_period "
+    "Search": "search objective constraint num_samples budget searcher scheduler grace_period "
     "reduction_factor warm_start points_to_evaluate pack target patience time_budget",
     "Metric": "metric mode",
     "Data": "dataset data_dir split data",

@@ -72,13 +72,19 @@ def write_experiment(
                 + "\n  ".join(lines)
                 + "\nRepeat that request to resume it, or give this one another --name"
             )
-        if (theirs["num_samples"] or 0) < (request.num_samples or 0):
-            _write(storage, {**theirs, "num_samples": request.num_samples})
+        larger = {
+            name: size
+            for name in ("num_samples", "budget")
+            if (size := getattr(request, name)) and (theirs.get(name) or 0) < size
+        }
+        if larger:
+            _write(storage, {**theirs, **larger})
         return
     record: dict[str, Any] = {
         **mine,
         "mode": request.mode,
         "num_samples": request.num_samples,
+        **({"budget": request.budget} if request.budget else {}),
         "data_description": description,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": " ".join(["raysweep", *sys.argv[1:]]),

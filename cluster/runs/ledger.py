@@ -56,6 +56,8 @@ class TrialRecord:
         history: one dictionary an epoch, as the trainable reported it.
         error: the last line of what went wrong, for a failed trial; the constraint, for a trial
             that broke one.
+        decisions: of a search that pauses trials, why and how far this one was to train each time
+            (`number`, `target`, `why`); in the order in which they were taken.
     """
 
     index: int
@@ -64,11 +66,22 @@ class TrialRecord:
     status: str = RUNNING
     history: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
+    decisions: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def epoch(self) -> int:
         """Epochs done."""
         return int(self.history[-1]["epoch"]) if self.history else 0
+
+    @property
+    def target(self) -> int | None:
+        """The epoch that the trial was last sent to; None where trials are not paused."""
+        return int(self.decisions[-1]["target"]) if self.decisions else None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the trial waits, and may go on."""
+        return self.status == RUNNING and self.target is not None and self.epoch >= self.target
 
     def best(self, metric: str, mode: str) -> dict[str, Any] | None:
         """The result of the best epoch, the first one of equals; None before the first."""
@@ -163,11 +176,21 @@ class Ledger:
         sign = 1.0 if self.mode == "min" else -1.0
         return [t for t, _ in sorted(judged, key=lambda p: (sign * p[1][self.metric], p[0].index))]
 
-    def add(self, params: Mapping[str, Any], config: Mapping[str, Any]) -> TrialRecord:
-        """Adds a trial and returns its record."""
+    def add(
+        self,
+        params: Mapping[str, Any],
+        config: Mapping[str, Any],
+        decision: Mapping[str, Any] | None = None,
+    ) -> TrialRecord:
+        """Adds a trial and returns its record; `decision` as in its `decisions`."""
         event = {"event": "trial", "params": dict(params), "config": dict(config)}
-        self._append({"index": len(self.trials), **event})
+        more = {} if decision is None else {"decision": dict(decision)}
+        self._append({"index": len(self.trials), **event, **more})
         return self.trials[-1]
+
+    def resume(self, index: int, decision: Mapping[str, Any]) -> None:
+        """Notes that a paused trial goes on, also one that ended when its search did."""
+        self._append({"index": index, "event": "resume", "decision": dict(decision)})
 
     def result(self, index: int, result: Mapping[str, Any]) -> bool:
         """Adds an epoch's result; False if that epoch is known already."""
@@ -243,12 +266,17 @@ class Ledger:
         if kind == "trial":
             if index != len(self.trials):
                 raise ValueError(f"trial {index} follows {len(self.trials)} trials")
-            self.trials.append(TrialRecord(index, dict(event["params"]), dict(event["config"])))
+            record = TrialRecord(index, dict(event["params"]), dict(event["config"]))
+            record.decisions += [event["decision"]] if "decision" in event else []
+            self.trials.append(record)
             self._keys.add(config_key(event["config"]))
             return
         trial = self.trials[index]
         if kind == "result":
             trial.history.append(dict(event["result"]))
+        elif kind == "resume":
+            trial.decisions.append(event["decision"])
+            trial.status = RUNNING
         elif kind == "config":
             trial.config = dict(event["config"])
         else:

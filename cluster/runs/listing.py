@@ -226,7 +226,7 @@ def watch(run: SavedRun, period: float, *, quiet: bool = False) -> Iterator[Save
         The run after each look, while its progress line is shown; the last one is over or was
         interrupted.
     """
-    progress = Progress(run.request.num_samples, quiet=quiet)
+    progress = Progress(run.request.num_samples, epochs=run.request.max_epochs, quiet=quiet)
     try:
         while True:
             progress.update(run.ledger)

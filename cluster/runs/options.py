@@ -111,8 +111,8 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
             )
     # From Python `1` and a path are as good as the command line's `1.0` and text.
     values |= {name: str(values[name]) for name in ("pack", "storage") if name in values}
-    numbers = ("cpus", "gpus", "reduction_factor")
-    values |= {name: float(values[name]) for name in numbers if name in values}
+    numbers = ("cpus", "gpus", "reduction_factor", "budget")
+    values |= {name: float(values[name]) for name in numbers if values.get(name) is not None}
     settings, data = dict(values.pop("settings", None) or {}), dict(values.pop("data", None) or {})
     epochs = values.pop("epochs", None)
     if epochs is not None:
@@ -124,7 +124,7 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
             data[name] = str(value)
     names = {f.name for f in dataclasses.fields(RunOptions)}
     options = RunOptions(**{name: values.pop(name) for name in names & set(values)})
-    if values.get("num_samples") is None and values.get("searcher") != "grid":
+    if values.get("num_samples") is None and values.get("searcher") not in ("grid", "curves"):
         values["num_samples"] = _DEFAULT_SAMPLES if values["spaces"] or values["search"] else 1
     request = SearchRequest(settings=settings, data=data, **values).checked()
     if not values.get("mode") and not request.learner.metrics and not options.quiet:

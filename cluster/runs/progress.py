@@ -69,35 +69,49 @@ class Progress(StatusLine):
     """The line of a search.
 
     Args:
-        num_samples: trials in the whole run; None if the space decides.
+        num_samples: trials in the whole run; None if the space or the budget decides.
+        epochs: that all trials may have together, where a budget decides; None otherwise.
         quiet: print nothing.
         show_metric: show the best validation metric, and the default's.
     """
 
     def __init__(
-        self, num_samples: int | None, *, quiet: bool = False, show_metric: bool = True
+        self,
+        num_samples: int | None,
+        *,
+        epochs: float | None = None,
+        quiet: bool = False,
+        show_metric: bool = True,
     ) -> None:
         super().__init__(quiet=quiet)
-        self._total, self._show_metric = num_samples, show_metric
+        self._unit, self._total, self._show_metric = "trials", num_samples, show_metric
+        if epochs is not None:
+            self._unit, self._total = "epochs", round(epochs)
         self._done_before: int | None = None
         self._began = False
 
     def update(self, ledger: Ledger) -> None:
         """Shows the ledger's state, at most a few times a second, and at once the first epoch."""
         if self._done_before is None:
-            self._done_before = len(ledger) - len(ledger.unfinished())
+            self._done_before = self._done(ledger)
         first = not self._began and any(t.history for t in ledger)
         self._began = self._began or first
         if self.due(at_once=first):
             self._show(self._line(ledger))
 
+    def _done(self, ledger: Ledger) -> int:
+        if self._unit == "epochs":
+            return sum(t.epoch for t in ledger)
+        return len(ledger) - len(ledger.unfinished())
+
     def _line(self, ledger: Ledger) -> str:
         counts = {
             status: sum(t.status == status for t in ledger) for status in (RUNNING, STOPPED, FAILED)
         }
-        done = len(ledger) - counts[RUNNING]
+        paused = sum(t.paused for t in ledger)
+        done = self._done(ledger)
         # What matters most comes first: a narrow terminal cuts the end off.
-        parts = [f"{done}/{self._total or '?'} trials", self._time(done)]
+        parts = [f"{done}/{self._total or '?'} {self._unit}", self._time(done)]
         ranked = ledger.ranked() if self._show_metric else []
         if ranked:
             best = ranked[0].best(ledger.metric, ledger.mode) or {}
@@ -106,7 +120,8 @@ class Progress(StatusLine):
             default = None if first.params else first.best(ledger.metric, ledger.mode)
             if default:
                 parts.append(f"default {default[ledger.metric]:.4f}")
-        parts.append(f"{counts[RUNNING]} under way")
+        parts.append(f"{counts[RUNNING] - paused} under way")
+        parts += [f"{paused} paused"] if paused else []
         parts += [f"{counts[s]} {s}" for s in (STOPPED, FAILED) if counts[s]]
         return " · ".join(parts)
 

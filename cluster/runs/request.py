@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEDULERS", "SEARCHERS", "SearchRequest", "changeable", "check_limits"]
 
-SEARCHERS = ("tpe", "random", "grid")
+SEARCHERS = ("tpe", "curves", "random", "grid")
 SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
+_ENDS = ("grid", "curves")  # searchers that end without a number of trials
+_DEFAULT_BUDGET = 10.0
 _FOR_SEVERAL = ("asha", "none")  # schedulers that can judge by several objectives
 # Points of a space that are checked against the data; a choice among two shows among them.
 _CHECKED_POINTS = 20
@@ -49,12 +51,18 @@ class SearchRequest:
     spaces: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
-    searcher: str = option("tpe", "tpe, random or grid.", choices=SEARCHERS)
+    searcher: str = option("tpe", "tpe, curves, random or grid.", choices=SEARCHERS)
     scheduler: str = option("asha", "asha, hyperband, median, pbt or none.", choices=SCHEDULERS)
     num_samples: int | None = option(
         40,
         "Trials in all, the default configuration among them; a larger number extends an earlier "
         "search. 40 by default, for grid all.",
+        low=1,
+    )
+    budget: float | None = option(
+        None,
+        "With --searcher curves: epochs of all trials together, in whole trainings; a larger one "
+        "extends an earlier search. 10 by default, or a quarter of --num-samples.",
         low=1,
     )
     metric: str = option("", "Validation metric to choose by; the trainable's own by default.")
@@ -115,6 +123,11 @@ class SearchRequest:
         return not (self.searches and issubclass(self.learner, TuneTask))
 
     @property
+    def max_epochs(self) -> float | None:
+        """Epochs that all trials may have together; None where no budget ends the search."""
+        return None if self.budget is None else self.budget * float(self.config({}).epochs)
+
+    @property
     def objectives(self) -> tuple[Objective, ...]:
         """What trials are judged by, the metric first; of a request that was `checked`."""
         named = tuple(Objective(*parse_objective(text)) for text in self.objective)
@@ -137,7 +150,7 @@ class SearchRequest:
         from raysweep.trainables.user.tune_task import TuneTask
 
         learner = self.learner
-        if self.num_samples is None and self.searches and self.searcher != "grid":
+        if self.num_samples is None and self.searches and self.searcher not in _ENDS:
             raise UserError(f"--searcher {self.searcher} has no end of its own; give --num-samples")
         if self.warm_start and self.searcher == "grid":
             raise UserError(
@@ -168,6 +181,12 @@ class SearchRequest:
                 "--scheduler hyperband plans with the number of reports that a trial makes; give "
                 "it by --epochs, or use --scheduler asha"
             )
+        budget = self.budget
+        if self.searches and self.searcher == "curves":
+            _check_curves(self, base, objective)
+            budget = budget or (self.num_samples / 4 if self.num_samples else _DEFAULT_BUDGET)
+        elif budget is not None:
+            raise UserError("--budget is for --searcher curves; others take --num-samples")
         grace = self.grace_period or max(1, (base.epochs or 1) // 4)
         request = dataclasses.replace(
             self,
@@ -177,6 +196,7 @@ class SearchRequest:
             data=data.to_dict(),
             points_to_evaluate=tuple(_checked_point(learner, p) for p in self.points_to_evaluate),
             grace_period=grace,
+            budget=budget,
             spaces=tuple(self.spaces),
             objective=objective,
             constraint=constraint,
@@ -190,6 +210,11 @@ class SearchRequest:
                 raise UserError(
                     f"--set {clash[0]}={self.settings[clash[0]]} fixes a field that the space "
                     "searches; leave one of them out"
+                )
+            if self.searcher == "curves" and "epochs" in fields:
+                raise UserError(
+                    "--searcher curves compares trials at the same epochs, and the space searches "
+                    "`epochs`; leave it out, or use --searcher tpe"
                 )
             if self.scheduler == "pbt" and self.has_default and not changeable(fields):
                 raise UserError(
@@ -233,9 +258,9 @@ class SearchRequest:
         return dict(self.config(fields).to_dict())
 
     def identity(self) -> dict[str, Any]:
-        """What makes two requests the same search; a larger num_samples extends it."""
+        """What makes two requests the same search; larger num_samples and budget extend it."""
         plain = json.loads(json.dumps(dataclasses.asdict(self), default=list))
-        del plain["num_samples"]
+        del plain["num_samples"], plain["budget"]
         if self.metric in self.learner.metrics:  # which tells the mode
             del plain["mode"]
         # As runs from before these were there have it.
@@ -290,6 +315,25 @@ def _checked_point(learner: type[Learner[Any]], point: Mapping[str, Any]) -> dic
     except UserError as error:
         raise UserError(f"a configuration to try: {error}") from None
     return {name: whole[name] for name in flatten(point)}
+
+
+def _check_curves(request: SearchRequest, base: Any, objective: tuple[str, ...]) -> None:
+    """Refuses what goes with other searchers only."""
+    if request.scheduler not in ("asha", "none"):
+        raise UserError(
+            f"--scheduler {request.scheduler}: --searcher curves pauses trials itself; leave "
+            "--scheduler out, or use --searcher tpe"
+        )
+    if len(objective) > 1:
+        raise UserError(
+            "--searcher curves judges by one number, and there are several objectives; use "
+            "--searcher tpe"
+        )
+    if base.epochs is None:
+        raise UserError(
+            "--searcher curves plans with the number of reports that a trial makes; give it by "
+            "--epochs, or use --searcher tpe"
+        )
 
 
 def changeable(fields: Iterable[str]) -> list[str]:

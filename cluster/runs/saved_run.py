@@ -106,7 +106,9 @@ def open_run(run: str | None, root: str) -> SavedRun:
         )
     }
     values["mode"] = values.get("mode") or experiment.get("mode", "")
-    request = SearchRequest(**values, num_samples=experiment["num_samples"])
+    request = SearchRequest(
+        **values, num_samples=experiment["num_samples"], budget=experiment.get("budget")
+    )
     return SavedRun(storage, request, read_ledger(storage, request), experiment["data_fingerprint"])
 
 

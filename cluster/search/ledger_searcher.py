@@ -34,11 +34,13 @@ class LedgerSearcher(Searcher):
         active: trials that are; the run's callback counts them at every step.
         pack_size: trials that may train as one model; with 1 none do.
         pack_key: of a configuration; those with an equal one may train as one model.
+        pauses: whether a trial that Ray ends may go on later; no.
     """
 
     limit: int = 1
     active: int = 0
     pack_size: int = 1
+    pauses = False
     pack_key: Callable[[dict[str, Any]], str]
 
     def __init__(

@@ -12,9 +12,11 @@ from ray import tune
 
 from raysweep.cluster.machines.capacity import num_trial_slots, require_bundles
 from raysweep.cluster.machines.session import RETRIES
-from raysweep.cluster.runs.ledger import Ledger
+from raysweep.cluster.runs.ledger import STOPPED, Ledger
 from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
+from raysweep.cluster.search.curves.plan import CurvePlan
+from raysweep.cluster.search.curves.under_tune import CurveScheduler, CurveSearcher
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
 from raysweep.cluster.search.objectives.proposer import ParetoProposer
@@ -22,6 +24,7 @@ from raysweep.cluster.search.objectives.refusals import Refusals
 from raysweep.cluster.search.packing import pack_size
 from raysweep.cluster.search.proposers import (
     ListProposer,
+    Point,
     Proposer,
     build_proposer,
     longest_first,
@@ -29,7 +32,7 @@ from raysweep.cluster.search.proposers import (
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.schedulers import build_scheduler
 from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback, UserCallbacks
-from raysweep.cluster.search.warm_start import TriedFirst, WarmStart
+from raysweep.cluster.search.warm_start import TriedFirst, WarmStart, recall
 from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
 from raysweep.search_spaces import sample
@@ -67,6 +70,10 @@ class TuneTrials:
         self._request, self._storage, self._options = request, storage, options
         self._dataset = dataset
         refuses = Refusals(request, dataset.arrays)
+        self._searcher: Any
+        if request.searches and request.searcher == "curves":
+            self._searcher = CurveSearcher(_plan(request, ledger, refuses))
+            return
         proposer = _proposer(request, earlier, dataset, refuses)
         self._searcher = LedgerSearcher(
             ledger,
@@ -93,6 +100,8 @@ class TuneTrials:
         num_workers, most = options.workers, options.max_concurrent
         size = 1 if num_workers > 1 else pack_size(request, options.pack, self._dataset)
         searcher.limit = concurrency(ray, request, most, packs=size > 1, num_workers=num_workers)
+        if searcher.pauses:
+            size, searcher.limit = 1, max(1, searcher.limit)
         # Smaller packs where there would not be one for every place.
         searcher.pack_size = min(size, -(-searcher.remaining() // searcher.limit))
         searcher.pack_key = lambda fields: pack_key(request.learner, request.config(fields))
@@ -101,12 +110,13 @@ class TuneTrials:
         # Trials keep their own states. PBT copies Ray's, and HyperBand goes on from them.
         ray_states = request.searches and request.scheduler in ("pbt", "hyperband")
         ray_folder = self._storage / "ray"
+        callback = TuneCallback(searcher, recorder, deadline)
         with tempfile.TemporaryDirectory(prefix="raysweep-") as scratch:
             run_config = tune.RunConfig(
                 name="ray",
                 storage_path=ray_folder.uri if ray_states else scratch,
                 callbacks=[
-                    TuneCallback(searcher, recorder, deadline),
+                    callback,
                     *([UserCallbacks(options.callbacks)] if options.callbacks else []),
                 ],
                 stop=DeadlineStopper(deadline),
@@ -114,9 +124,13 @@ class TuneTrials:
                 verbose=0,
             )
             trainable = tune.with_resources(self._trainable(ray, ray_states), self._resources(ray))
-            tuner = tune.Tuner(trainable, tune_config=self._tune_config(), run_config=run_config)
+            tune_config = self._tune_config(callback)
+            tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
             try:
                 tuner.fit()
+                if searcher.pauses and not deadline.expired:
+                    for trial in searcher.plan.paused():
+                        recorder.end(trial, STOPPED)
             finally:
                 if ray_states:
                     with contextlib.suppress(OSError):
@@ -183,17 +197,21 @@ class TuneTrials:
         place = {"CPU": self._request.cpus, "GPU": self._request.gpus}
         return tune.PlacementGroupFactory([place] * self._options.workers)
 
-    def _tune_config(self) -> tune.TuneConfig:
+    def _tune_config(self, callback: TuneCallback) -> tune.TuneConfig:
         request = self._request
-        scheduler = build_scheduler(
-            request.scheduler if request.searches else "none",
-            self._searcher.ledger,
-            request.config({}),
-            request.suggest(),
-            grace_period=request.grace_period,
-            reduction_factor=request.reduction_factor,
-            seed=request.seed,
-        )
+        scheduler: Any
+        if self._searcher.pauses:
+            scheduler = CurveScheduler(self._searcher, callback.note)
+        else:
+            scheduler = build_scheduler(
+                request.scheduler if request.searches else "none",
+                self._searcher.ledger,
+                request.config({}),
+                request.suggest(),
+                grace_period=request.grace_period,
+                reduction_factor=request.reduction_factor,
+                seed=request.seed,
+            )
         return tune.TuneConfig(
             metric=request.metric,
             mode=request.mode,
@@ -204,6 +222,30 @@ class TuneTrials:
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
         )
+
+
+def _plan(request: SearchRequest, ledger: Ledger, refuses: Refusals) -> CurvePlan:
+    suggest = request.suggest()
+    first: list[Point] = []
+    if request.has_default:
+        config = request.complete({})
+        params, _, fields = recall(suggest, config)
+        first.append((params if fields is not None else {}, {}))
+    for point in request.points_to_evaluate:
+        params, _, fields = recall(suggest, {**request.complete(point), **point})
+        first.append((params if fields is not None else {}, dict(point)))
+    assert request.budget is not None
+    return CurvePlan(
+        ledger,
+        suggest,
+        request.seed,
+        request.config({}).epochs,
+        request.complete,
+        budget=request.budget,
+        num_samples=request.num_samples,
+        first=first,
+        refuses=refuses,
+    )
 
 
 def _proposer(
@@ -264,7 +306,7 @@ def concurrency(
     if max_concurrent is not None:
         return max_concurrent
     slots = max(1, num_trial_slots(ray, request.cpus, request.gpus) // num_workers)
-    return slots if packs else slots + min(slots, 4)
+    return slots if packs or request.searcher == "curves" else slots + min(slots, 4)
 
 
 def _trial_name(trial: Any) -> str:

@@ -153,7 +153,12 @@ def _train(
     if reached := goal.reached():
         deadline.succeed(reached)
         return int(trials.remaining())
-    progress = Progress(request.num_samples, quiet=options.quiet, show_metric=options.show_metric)
+    progress = Progress(
+        request.num_samples,
+        epochs=request.max_epochs,
+        quiet=options.quiet,
+        show_metric=options.show_metric,
+    )
     recorder = RunRecorder(
         ledger, storage, progress, deadline, hparams=not request.points, goal=goal
     )

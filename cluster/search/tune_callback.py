@@ -15,6 +15,7 @@ from ray.tune import Callback, Stopper
 
 from raysweep.cluster.machines.session import RETRIES
 from raysweep.cluster.runs.ledger import RUNNING, STOPPED, TrialRecord
+from raysweep.cluster.search.curves.under_tune import CurveSearcher
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
 from raysweep.cluster.search.recorder import RunRecorder
@@ -107,7 +108,9 @@ class TuneCallback(Callback):
         deadline: tells a trial that was stopped for good from one that is to go on later.
     """
 
-    def __init__(self, searcher: LedgerSearcher, recorder: RunRecorder, deadline: Deadline) -> None:
+    def __init__(
+        self, searcher: LedgerSearcher | CurveSearcher, recorder: RunRecorder, deadline: Deadline
+    ) -> None:
         self._searcher, self._recorder, self._deadline = searcher, recorder, deadline
         self._packs: dict[str, list[TrialRecord]] = {}
         self._deaths: Counter[int] = Counter()
@@ -134,6 +137,10 @@ class TuneCallback(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Hands on each member's report."""
+        self.note(trial, result)
+
+    def note(self, trial: Any, result: dict[str, Any]) -> None:
+        """Writes down what a trial reported; what is known already changes nothing."""
         if "storage_failure" in result:
             self._deadline.fail(result["storage_failure"])
             return
@@ -149,7 +156,7 @@ class TuneCallback(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Notes that the scheduler stopped a trial; one that the clock cut off is not over."""
         for record in self._packs.pop(trial.trial_id, self._records(trial)):
-            if not self._deadline.expired:
+            if not self._deadline.expired and not self._searcher.pauses:
                 self._recorder.end(record, STOPPED)
         # Ray keeps windows of every metric of every trial; the ledger has all that is needed.
         clear_statistics(trial)

@@ -51,6 +51,7 @@ RAY = (
 # Who calls Ray Tune and Ray Train.
 RAY_LIBRARIES = {
     "ray.tune": {
+        "cluster/search/curves/under_tune.py",
         "cluster/search/ledger_searcher.py",
         "cluster/search/ray_tune.py",
         "cluster/search/tune_callback.py",

@@ -50,7 +50,7 @@ MISTAKES = {
     "unknown metric": (["tune", "matrix_factorization", "l2", "--metric", "val_rms"], "val_rmse"),
     "unknown searcher": (
         ["tune", "matrix_factorization", "l2", "--searcher", "bayes"],
-        "tpe, random, grid",
+        "tpe, curves, random, grid",
     ),
     "unknown scheduler": (
         ["tune", "matrix_factorization", "l2", "--scheduler", "asah"],

@@ -1,0 +1,1 @@
+"""The searcher that reads learning curves; its decisions need no Ray."""

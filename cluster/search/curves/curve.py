@@ -1,0 +1,115 @@
+"""What is known of the trials of a search: their curves, as rows for the process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from raysweep.cluster.search.curves.process import Floats, Rows
+
+__all__ = ["Curve", "num_rows", "observed", "rows_at", "under_way"]
+
+_MOST_ROWS = 300
+
+
+@dataclass
+class Curve:
+    """A trial, and its curve as far as it is known.
+
+    Attributes:
+        index: the trial's.
+        features: of its configuration; None where the space cannot express it.
+        place: of its configuration in the unit cube.
+        target: the epoch that it was last sent to.
+        running: whether it is on its way there.
+        over: whether it cannot go on.
+        reached: the best value so far at each level reached.
+        best: the best finite value; None without any.
+        epoch: epochs done.
+        cost: of these epochs.
+        first_cost: of those before the first pause.
+    """
+
+    index: int
+    features: Floats | None
+    place: Floats
+    target: int
+    running: bool = True
+    over: bool = False
+    reached: dict[int, float] = field(default_factory=dict)
+    best: float | None = None
+    epoch: int = 0
+    cost: float = 0.0
+    first_cost: float = 0.0
+
+
+def num_rows(curves: Iterable[Curve]) -> int:
+    """How many results there are at levels, of configurations that the space can express."""
+    return sum(len(each.reached) for each in curves if each.features is not None)
+
+
+def rows_at(curves: Sequence[Curve], epochs: Sequence[float], max_t: int) -> Rows:
+    """A row for each curve, at an epoch each."""
+    times = np.log(np.array(epochs, float)) / np.log(max(max_t, 2))
+    features = [c.features for c in curves if c.features is not None]
+    indexes = np.array([c.index for c in curves], np.int64)
+    return Rows(np.array(features).reshape(len(curves), -1 if features else 0), indexes, times)
+
+
+def observed(curves: Iterable[Curve], max_t: int) -> tuple[Rows, Floats]:
+    """A row for each level that each trial has reached, at most 300 of them, and their values.
+
+    The value is the best one so far, as a rank among all: a normal score, standardised. A trial
+    that has no value gets the worst there is.
+    """
+    trials: list[Curve] = []
+    levels: list[int] = []
+    values: list[float] = []
+    for each in curves:
+        for level, value in each.reached.items() if each.features is not None else ():
+            trials.append(each)
+            levels.append(level)
+            values.append(value)
+    z = _normal_scores(np.array(values))
+    kept = _most_telling(trials, z)
+    return rows_at([trials[k] for k in kept], [levels[k] for k in kept], max_t), z[kept]
+
+
+def under_way(curves: Iterable[Curve], max_t: int) -> Rows:
+    """A row for each trial that trains, where it will be when it pauses."""
+    running = [c for c in curves if c.running and c.features is not None]
+    return rows_at(running, [c.target for c in running], max_t)
+
+
+def _most_telling(trials: list[Curve], z: Floats) -> list[int]:
+    """At most 300 rows: the better trials' last ones, more of these, and some of the others."""
+    if len(z) <= _MOST_ROWS:
+        return list(range(len(z)))
+    last: dict[int, int] = {}
+    for k, t in enumerate(trials):
+        last[t.index] = k
+    ranked = sorted(last.values(), key=lambda k: -z[k])
+    better, others = ranked[: _MOST_ROWS // 2], ranked[_MOST_ROWS // 2 :]
+    among = {trials[k].index for k in better}
+    earlier = [k for k, t in enumerate(trials) if t.index in among and last[t.index] != k]
+    earlier.sort(key=lambda k: -z[last[trials[k].index]])
+    room = _MOST_ROWS - len(better)
+    earlier = earlier[: room - min(len(others), room // 3)]
+    room -= len(earlier)
+    even = np.unique(np.linspace(0, len(others) - 1, min(room, len(others))).round().astype(int))
+    return sorted([*better, *earlier, *(others[k] for k in even)])
+
+
+def _normal_scores(values: Floats) -> Floats:
+    """Ranks as quantiles of a normal distribution, standardised; [n] to [n]."""
+    finite = np.isfinite(values)
+    worst = values[finite].min() if finite.any() else 0.0
+    ranks = rankdata(np.where(finite, values, worst)) - 1.0
+    z = ndtri((ranks + 0.5) / len(values))
+    spread = z.std()
+    out: Floats = (z - z.mean()) / (spread if spread > 0 else 1.0)
+    return out

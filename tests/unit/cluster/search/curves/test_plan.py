@@ -1,0 +1,128 @@
+"""A search that pauses trials, on a ledger that is cut off anywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raysweep.cluster.runs.ledger import FINISHED, Ledger
+from raysweep.cluster.search.curves.plan import CurvePlan
+from raysweep.core.storage import Storage
+from raysweep.search_spaces.space import Trial
+
+MAX_T = 12
+
+
+def suggest(trial: Trial) -> dict[str, Any]:
+    return {"x": trial.suggest_float("x", 0, 1), "n": trial.suggest_int("n", 1, 4)}
+
+
+def value(config: dict[str, Any], epoch: int) -> float:
+    return float((1 - (config["x"] - 0.3) ** 2 - 0.05 * config["n"]) * (1 - 0.8**epoch))
+
+
+def complete(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"x": 0.5, "n": 2, **fields}
+
+
+def plan(folder: Path, **more: Any) -> CurvePlan:
+    ledger = Ledger(Storage(str(folder)), "score", "max")
+    first: list[Any] = [({"x": 0.5, "n": 2}, {})]
+    return CurvePlan(ledger, suggest, 0, MAX_T, complete, first=first, budget=5, **more)
+
+
+def work(one: CurvePlan, workers: int = 1) -> None:
+    """Trains until nothing is left; of several workers, each epoch in turn."""
+    places = list(one.under_way())
+    while True:
+        while len(places) < workers and (trial := one.next()) is not None:
+            places.append(trial)
+        if not places:
+            return
+        for trial in list(places):
+            epoch = min(trial.epoch + 1, MAX_T)
+            one.ledger.result(trial.index, {"epoch": epoch, "score": value(trial.config, epoch)})
+            if epoch == MAX_T:
+                one.ledger.end(trial.index, FINISHED)
+            if epoch >= (trial.target or 0):
+                places.remove(trial)
+
+
+def read(folder: Path) -> list[str]:
+    return (folder / "ledger.jsonl").read_text().splitlines(keepends=True)
+
+
+def test_the_default_is_trained_whole_and_the_budget_is_kept(tmp_path: Path) -> None:
+    one = plan(tmp_path)
+    work(one)
+    assert one.ledger.trials[0].epoch == MAX_T
+    total = sum(t.epoch for t in one.ledger)
+    assert 5 * MAX_T <= total < 6 * MAX_T
+    assert len(one.paused()) > 3
+    assert one.over()
+
+
+def test_a_ledger_that_is_cut_off_anywhere_becomes_the_same_again(tmp_path: Path) -> None:
+    work(plan(tmp_path / "whole"))
+    lines = read(tmp_path / "whole")
+    for cut in range(0, len(lines), 7):
+        folder = tmp_path / f"{cut}"
+        folder.mkdir()
+        (folder / "ledger.jsonl").write_text("".join(lines[:cut]))
+        work(plan(folder))
+        assert read(folder) == lines
+
+
+def test_with_several_workers_every_decision_follows_from_what_stands_above_it(
+    tmp_path: Path,
+) -> None:
+    work(plan(tmp_path / "whole"), workers=3)
+    lines = read(tmp_path / "whole")
+    decisions = [k for k, line in enumerate(lines) if '"decision"' in line]
+    assert len(decisions) > 10
+    for cut in decisions[::4]:
+        folder = tmp_path / f"{cut}"
+        folder.mkdir()
+        (folder / "ledger.jsonl").write_text("".join(lines[:cut]))
+        assert plan(folder).next() is not None
+        assert read(folder)[cut] == lines[cut]
+
+
+def test_a_larger_budget_goes_on(tmp_path: Path) -> None:
+    work(plan(tmp_path))
+    before = read(tmp_path)
+    more = plan(tmp_path)
+    more._epochs = 8.0 * MAX_T  # as the request would say
+    work(more)
+    assert read(tmp_path)[: len(before)] == before
+    assert sum(t.epoch for t in more.ledger) >= 8 * MAX_T
+
+
+def test_no_more_trials_than_asked_for(tmp_path: Path) -> None:
+    one = plan(tmp_path, num_samples=4)
+    work(one)
+    assert len(one.ledger) == 4
+    assert all(t.epoch == MAX_T for t in one.ledger), "the budget would be enough for five"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_given_points_come_first(tmp_path: Path, known: bool) -> None:
+    ledger = Ledger(Storage(str(tmp_path)), "score", "max")
+    params = {"x": 0.25, "n": 3} if known else {}
+    one = CurvePlan(
+        ledger,
+        suggest,
+        0,
+        MAX_T,
+        complete,
+        first=[({"x": 0.5, "n": 2}, {}), (params, {"x": 0.25, "n": 3})],
+        budget=5,
+    )
+    work(one)
+    given = ledger.trials[1]
+    assert (given.config["x"], given.config["n"]) == (0.25, 3)
+    assert given.decisions[0]["target"] == (1 if known else MAX_T)
+    assert json.loads(read(tmp_path)[0])["decision"]["why"] == "given"
