@@ -32,6 +32,7 @@ from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback,
 from raysweep.cluster.search.warm_start import TriedFirst, WarmStart
 from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
+from raysweep.core.targets import sent
 from raysweep.search_spaces import sample
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import num_parameters
@@ -129,7 +130,7 @@ class TuneTrials:
 
             return tune.with_parameters(
                 UserTrainable,
-                code=request.learner.trainable,
+                code=sent(request.learner.trainable, request.task),
                 run_uri=self._storage.uri,
                 metric=request.metric,
                 mode=request.mode,
@@ -138,7 +139,7 @@ class TuneTrials:
                 constraints=request.constraints,
             )
         shared: dict[str, Any] = {
-            "learner_class": request.learner,
+            "learner_class": sent(request.learner, request.task),
             "arrays": dict(self._dataset.arrays),
             "run_uri": self._storage.uri,
             "metric": request.metric,
@@ -174,6 +175,7 @@ class TuneTrials:
             needed = bundles(request.learner, request.config(point))
             require_bundles(ray, needed)
             if needed and callable(asked) and not isinstance(asked, tune.PlacementGroupFactory):
+                asked = sent(asked, request.task)
                 return lambda config: asked(nest({k: v for k, v in config.items() if k != INDEX}))
             if needed:
                 return asked
