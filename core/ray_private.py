@@ -30,6 +30,7 @@ __all__ = [
     "execution_callback",
     "forgive_failure",
     "has_process",
+    "is_member",
     "loopback_only",
     "node_was_lost",
     "num_failures",
@@ -79,6 +80,29 @@ def autoscaler_processes() -> list[psutil.Process]:
         for process in psutil.Process().children()
         if any(part.endswith("/monitor.py") for part in process.cmdline())
     ]
+
+
+def is_member(address: str) -> bool:
+    """Whether a driver on this machine can join a cluster; elsewhere Ray would end the process.
+
+    Args:
+        address: of the cluster, host:port, or "auto", which finds only what runs here.
+    """
+    if ":" not in address:
+        return True
+    for process in psutil.process_iter(["cmdline"]):
+        arguments = process.info["cmdline"] or []
+        sockets = [a.partition("=")[2] for a in arguments if a.startswith("--raylet_socket_name=")]
+        # Of a container on this machine the process is seen, but not the socket.
+        if f"--gcs-address={address}" in arguments and any(Path(each).exists() for each in sockets):
+            return True
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+    try:
+        nodes = GcsClient(address=address).get_all_node_info().values()
+    except Exception:  # what is wrong there, Ray says when it connects
+        return True
+    return any(Path(node.raylet_socket_name).exists() for node in nodes)
 
 
 def dashboard_address(ray: Any) -> str:
