@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,9 +35,11 @@ __all__ = [
     "loopback_only",
     "node_was_lost",
     "num_failures",
+    "pickle_code",
     "reported_checkpoint",
     "restored_from",
     "trial_storage",
+    "unpickle_code",
     "uploaded_files",
     "worker_processes",
     "wrapped_function",
@@ -82,6 +85,21 @@ def autoscaler_processes() -> list[psutil.Process]:
     ]
 
 
+def pickle_code(code: Any) -> bytes:
+    """A function or a class as Ray writes it: by its name, or by value where that is asked for."""
+    from ray import cloudpickle
+
+    written: bytes = cloudpickle.dumps(code)
+    return written
+
+
+def unpickle_code(pickled: bytes) -> Any:
+    """What `pickle_code` wrote in the driver of this worker."""
+    from ray import cloudpickle
+
+    return cloudpickle.loads(pickled)
+
+
 def is_member(address: str) -> bool:
     """Whether a driver on this machine can join a cluster; elsewhere Ray would end the process.
 
@@ -98,7 +116,9 @@ def is_member(address: str) -> bool:
             return True
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
+    host, _, port = address.rpartition(":")
     try:
+        socket.create_connection((host, int(port)), timeout=5).close()  # Ray would try for a minute
         nodes = GcsClient(address=address).get_all_node_info().values()
     except Exception:  # what is wrong there, Ray says when it connects
         return True

@@ -21,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from raysweep.core.ray_private import pickle_code, unpickle_code
+
 __all__ = ["Sent", "Source", "file_below", "imported_names", "is_installed", "receive"]
 
 _INSTALLED = ("site-packages", "dist-packages")
@@ -59,17 +61,13 @@ class Sent:
         return self._code(*arguments)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from ray import cloudpickle
-
-        return receive, (self._sources, cloudpickle.dumps(self._code))
+        return receive, (self._sources, pickle_code(self._code))
 
 
 def receive(sources: Mapping[str, Source], pickled: bytes) -> Any:
     """What was sent, in a process that can import its modules from now on."""
-    from ray import cloudpickle
-
     _FINDER.take(sources)
-    return cloudpickle.loads(pickled)
+    return unpickle_code(pickled)
 
 
 class _Loader(importlib.abc.InspectLoader):
