@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,13 +31,16 @@ __all__ = [
     "execution_callback",
     "forgive_failure",
     "has_process",
+    "is_member",
     "keep_processes",
     "loopback_only",
     "node_was_lost",
     "num_failures",
+    "pickle_code",
     "reported_checkpoint",
     "restored_from",
     "trial_storage",
+    "unpickle_code",
     "uploaded_files",
     "worker_processes",
     "wrapped_function",
@@ -80,6 +84,46 @@ def autoscaler_processes() -> list[psutil.Process]:
         for process in psutil.Process().children()
         if any(part.endswith("/monitor.py") for part in process.cmdline())
     ]
+
+
+def pickle_code(code: Any) -> bytes:
+    """A function or a class as Ray writes it: by its name, or by value where that is asked for."""
+    from ray import cloudpickle
+
+    written: bytes = cloudpickle.dumps(code)
+    return written
+
+
+def unpickle_code(pickled: bytes) -> Any:
+    """What `pickle_code` wrote in the driver of this worker."""
+    from ray import cloudpickle
+
+    return cloudpickle.loads(pickled)
+
+
+def is_member(address: str) -> bool:
+    """Whether a driver on this machine can join a cluster; elsewhere Ray would end the process.
+
+    Args:
+        address: of the cluster, host:port, or "auto", which finds only what runs here.
+    """
+    if ":" not in address:
+        return True
+    for process in psutil.process_iter(["cmdline"]):
+        arguments = process.info["cmdline"] or []
+        sockets = [a.partition("=")[2] for a in arguments if a.startswith("--raylet_socket_name=")]
+        # Of a container on this machine the process is seen, but not the socket.
+        if f"--gcs-address={address}" in arguments and any(Path(each).exists() for each in sockets):
+            return True
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()  # Ray would try for a minute
+        nodes = GcsClient(address=address).get_all_node_info().values()
+    except Exception:  # what is wrong there, Ray says when it connects
+        return True
+    return any(Path(node.raylet_socket_name).exists() for node in nodes)
 
 
 def dashboard_address(ray: Any) -> str:

@@ -5,7 +5,6 @@ An object that was given in Python gets such a name, too, so that a run can say 
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from raysweep.core.errors import UserError, nearest
+from raysweep.core.sources import Sent, Source, file_below, imported_names, is_installed
 
 __all__ = [
     "is_object",
@@ -26,11 +26,11 @@ __all__ = [
     "name_object",
     "own_frames",
     "send_along",
+    "sent",
     "source_hash",
     "user_modules",
 ]
 
-_INSTALLED = ("site-packages", "dist-packages")
 # Objects that were given in Python, by the name that `name_object` gave them.
 _OBJECTS: dict[str, Any] = {}
 _NOWHERE = "<python>"
@@ -179,46 +179,62 @@ def user_modules(target: str) -> list[ModuleType]:
         target: one that was loaded.
 
     Returns:
-        The module that it names, and those below its folder; none for installed packages.
+        The module that it names, and those below its folder, of a notebook below the working
+        directory; none for installed packages.
     """
-    module = sys.modules.get(getattr(_code_of(load_target(target)), "__module__", None) or "")
-    file = getattr(module, "__file__", None)
-    if module is None or file is None or any(part in _INSTALLED for part in Path(file).parts):
+    module = _module_of(target)
+    root = _root(module)
+    if root is None:
         return []
-    package = module.__name__.partition(".")[0] if "." in module.__name__ else ""
-    root = Path(file).parent
-    if package and (top := getattr(sys.modules.get(package), "__file__", None)):
-        root = Path(top).parent
     modules = []
     for each in list(sys.modules.values()):
         path = getattr(each, "__file__", None)
-        if not path or any(part in _INSTALLED for part in Path(path).parts):
+        if not path or is_installed(Path(path)):
             continue
-        if Path(path).is_relative_to(root) and not each.__name__.startswith("raysweep"):
+        if Path(path).is_relative_to(root) and each.__name__.partition(".")[0] != "raysweep":
             modules.append(each)
     return sorted(modules, key=lambda each: each.__name__)
+
+
+def _module_of(target: str) -> ModuleType | None:
+    return sys.modules.get(getattr(_code_of(load_target(target)), "__module__", None) or "")
+
+
+def _root(module: ModuleType | None) -> Path | None:
+    """The folder of the user's modules; None where the code is not the user's."""
+    if module is None:
+        return None
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return Path.cwd() if module.__name__ == "__main__" else None
+    if is_installed(Path(file)):
+        return None
+    package = module.__name__.partition(".")[0] if "." in module.__name__ else ""
+    if package and (top := getattr(sys.modules.get(package), "__file__", None)):
+        return Path(top).parent
+    return Path(file).parent
 
 
 def source_hash(*targets: str) -> str:
     """A hash of the source that these targets consist of; empty where no file of the user's does.
 
-    That is the modules that they name and, of the `user_modules`, those that these import. Of an
+    That is the modules that they name and, of the user's modules, those that these import. Of an
     object that was given in Python it is its own source, too: a notebook has no file.
     """
     digest = hashlib.sha256()
-    used: dict[str, ModuleType] = {}
+    used: dict[str, Path] = {}
     for target in targets:
-        known = {module.__name__: module for module in user_modules(target)}
+        known = _user_files(target)
         waiting = [getattr(_code_of(load_target(target)), "__module__", "")]
         while waiting:
             name = waiting.pop()
             if name in known and name not in used:
                 used[name] = known[name]
-                waiting += _imported_names(known[name])
+                waiting += imported_names(name, known[name])
     # A script has the same hash where it runs and where another process imports it.
-    files = {(Path(str(m.__file__)).stem if n == "__main__" else n): m for n, m in used.items()}
+    files = {(path.stem if name == "__main__" else name): path for name, path in used.items()}
     for name in sorted(files):
-        digest.update(name.encode() + b"\0" + Path(str(files[name].__file__)).read_bytes())
+        digest.update(name.encode() + b"\0" + files[name].read_bytes())
     nameless = [target for target in targets if target.startswith(f"{_NOWHERE}:")]
     own = [_source(_code_of(load_target(target))) for target in nameless]
     for source in own:
@@ -235,35 +251,71 @@ def _source(code: Any) -> bytes:
         return b"" if compiled is None else compiled.co_code + repr(compiled.co_consts).encode()
 
 
-def _imported_names(module: ModuleType) -> list[str]:
-    """What the module's source imports, anywhere in it, by full names of modules."""
-    names: list[str] = []
-    try:
-        source = ast.parse(Path(str(module.__file__)).read_bytes())
-    except (SyntaxError, ValueError):  # compiled, or being edited
-        return []
-    package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
-    for node in ast.walk(source):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, *([base] if base else [])])
-            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    parents = [name.rpartition(".")[0] for name in names]
-    return [*names, *parents]
+def _user_files(target: str) -> dict[str, Path]:
+    """The files of the `user_modules` and of what these import from beside them, by full names.
+
+    A module that is imported inside of a function may not be loaded yet.
+    """
+    files = {each.__name__: Path(str(each.__file__)) for each in user_modules(target)}
+    module = _module_of(target)
+    root = _root(module)
+    if module is None or root is None:
+        return {}
+    waiting = list(files)
+    while waiting:
+        name = waiting.pop()
+        for imported in imported_names(name, files[name]):
+            if imported not in files and (path := file_below(root, imported)):
+                files[imported] = path
+                waiting.append(imported)
+    return files
 
 
 def send_along(cloudpickle: Any, target: str) -> None:
-    """Has cloudpickle write the code of `user_modules`, so that readers need no file of the user's.
+    """Has cloudpickle write the user's code in such a way that readers need no file of the user's.
+
+    That is by value, unless the user's modules import each other inside of functions. In both cases
+    `sent` has to wrap what is sent.
 
     Args:
         cloudpickle: the module; Ray has one of its own.
         target: one of the user's; others need nothing.
     """
-    if is_target(target):
-        for module in user_modules(target):
-            if module.__name__ != "__main__":  # which is sent by value anyway
-                cloudpickle.register_pickle_by_value(module)
+    if not is_target(target):
+        return
+    files = _user_files(target)
+    imports = any(
+        imported in files
+        for name, file in files.items()
+        for imported in imported_names(name, file, late=True)
+    )
+    registered = cloudpickle.list_registry_pickle_by_value()
+    for module in user_modules(target):
+        if module.__name__ == "__main__":  # which is sent by value anyway
+            continue
+        if not imports:
+            cloudpickle.register_pickle_by_value(module)
+        elif module.__name__ in registered:  # by an earlier search of this process
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def sent(code: Any, target: str) -> Any:
+    """Code of a target as other processes are to get it, with the sources of the user's modules.
+
+    Args:
+        code: the function or class, or something that holds it.
+        target: its name; what is built in is returned as it is.
+    """
+    if not is_target(target):
+        return code
+    files = _user_files(target)
+    files.pop("__main__", None)
+    sources = {
+        name: Source(str(file), file.read_bytes(), file.name == "__init__.py")
+        for name, file in files.items()
+        if file.suffix == ".py"
+    }
+    for name in list(sources):
+        while name := name.rpartition(".")[0]:  # a folder without `__init__.py`
+            sources.setdefault(name, Source(name, b"", True))
+    return Sent(code, sources)

@@ -12,7 +12,7 @@ from typing import Any
 from raysweep.cluster.check.compare import PACKAGE, explain
 from raysweep.cluster.check.outcome import FAILED, PASSED, Outcome
 from raysweep.cluster.check.subject import Subject
-from raysweep.core.targets import is_target, send_along, user_modules
+from raysweep.core.targets import is_target, send_along, sent, user_modules
 from raysweep.trainables.user.tune_task import TuneTask
 
 __all__ = ["shipping"]
@@ -57,7 +57,7 @@ def _sent(task: str) -> Iterator[Any]:
     registered = set(cloudpickle.list_registry_pickle_by_value())
     send_along(cloudpickle, task)
     try:
-        yield cloudpickle.dumps
+        yield lambda job: cloudpickle.dumps(sent(job, task))
     finally:
         for module in modules:
             if module.__name__ not in registered:

@@ -18,7 +18,14 @@ from raysweep.core import ray_private
 from raysweep.core.errors import UserError
 from raysweep.core.storage import PATIENCE
 
-__all__ = ["RETRIES", "beside_driver", "on_node", "ray_session", "ray_started_beside"]
+__all__ = [
+    "RETRIES",
+    "beside_driver",
+    "cluster_address",
+    "on_node",
+    "ray_session",
+    "ray_started_beside",
+]
 
 T = TypeVar("T")
 
@@ -34,6 +41,35 @@ _FORWARDED = (
     "AWS_DEFAULT_REGION",
     PATIENCE,
 )
+
+
+# What a laptop does instead of connecting: the driver has to be where the trials can reach it.
+_SUBMIT = (
+    "Run the command on a machine of the cluster, or have it run there: `ray job submit --address "
+    "http://HEAD:8265 --working-dir . -- raysweep …`, or `python cluster/submit.py "
+    "ray_config.yaml …` for a cluster of `ray up`; docs/cluster.md shows both"
+)
+
+
+def cluster_address(address: str | None = None) -> str | None:
+    """Where the cluster is; None for Ray on this machine alone.
+
+    Args:
+        address: as given; else `$RAY_ADDRESS`, which names the cluster where `ray submit` and `ray
+            job submit` run the driver.
+
+    Raises:
+        UserError: it is that of Ray's client or of a job server, which take no driver.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    scheme, found, _ = (address or "").partition("://")
+    if found:
+        other = "Ray's client" if scheme == "ray" else "a job server"
+        raise UserError(
+            f"{address} is an address for {other}; a search needs that of the cluster, such as "
+            f"auto or HEAD:6379, and a machine that is part of it. {_SUBMIT}"
+        )
+    return address
 
 
 @contextmanager
@@ -52,10 +88,9 @@ def ray_session(
         the `ray` module.
 
     Raises:
-        UserError: the cluster cannot be reached.
+        UserError: the cluster cannot be reached, or this machine is not part of it.
     """
-    # `ray submit` and `ray job submit` run the driver where this variable names the cluster.
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(address)
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -66,10 +101,16 @@ def ray_session(
     try:
         with _standard_error() as read:
             try:
+                if address and not ray_private.is_member(address):
+                    raise UserError(
+                        f"this machine is not part of the cluster at {address}. {_SUBMIT}"
+                    )
                 with nullcontext() if address else ray_private.loopback_only():
                     ray.init(**_init_arguments(address, num_cpus, num_gpus))
             finally:
                 stderr_text = read()
+    except UserError:
+        raise
     except Exception as error:  # Ray raises the plain class when a busy machine starts it too late
         ray.shutdown()
         raise UserError(_why_not(address, error, stderr_text)) from None
@@ -99,9 +140,9 @@ def ray_started_beside(
         what `work` returns. Until the end of the body `ray_session` joins the session.
 
     Raises:
-        UserError: Ray cannot be started; and whatever `work` raises.
+        UserError: Ray cannot be started, or not there; and whatever `work` raises.
     """
-    if not wanted or address or os.environ.get("RAY_ADDRESS"):
+    if not wanted or cluster_address(address):
         yield work()
         return
     import ray  # noqa: F401  (before both threads could do so at once)

@@ -35,6 +35,7 @@ from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback,
 from raysweep.cluster.search.warm_start import TriedFirst, WarmStart, recall
 from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
+from raysweep.core.targets import sent
 from raysweep.search_spaces import sample
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import num_parameters
@@ -143,7 +144,7 @@ class TuneTrials:
 
             return tune.with_parameters(
                 UserTrainable,
-                code=request.learner.trainable,
+                code=sent(request.learner.trainable, request.task),
                 run_uri=self._storage.uri,
                 metric=request.metric,
                 mode=request.mode,
@@ -152,7 +153,7 @@ class TuneTrials:
                 constraints=request.constraints,
             )
         shared: dict[str, Any] = {
-            "learner_class": request.learner,
+            "learner_class": sent(request.learner, request.task),
             "arrays": dict(self._dataset.arrays),
             "run_uri": self._storage.uri,
             "metric": request.metric,
@@ -188,6 +189,7 @@ class TuneTrials:
             needed = bundles(request.learner, request.config(point))
             require_bundles(ray, needed)
             if needed and callable(asked) and not isinstance(asked, tune.PlacementGroupFactory):
+                asked = sent(asked, request.task)
                 return lambda config: asked(nest({k: v for k, v in config.items() if k != INDEX}))
             if needed:
                 return asked

@@ -13,7 +13,8 @@ import pytest
 from tests.helpers import read_table, write_ratings
 
 from .hosts import Hosts, missing, three_hosts
-from .running import ROOT, SEARCH, SECRET, TOKEN, Cluster, raysweep
+from .launching import launch_config, run_as_user
+from .running import ROOT, SEARCH, SECRET, TOKEN, Cluster, raysweep, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +73,24 @@ def undisturbed(ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def expected(undisturbed: Path) -> pd.DataFrame:
     """The table of the search, whatever happens meanwhile."""
     return read_table(undisturbed)
+
+
+@pytest.fixture(scope="module")
+def launched(running: Cluster) -> Iterator[Path]:
+    """The configuration of a cluster that is up."""
+    hosts = running.hosts
+    running.stop()
+    path = launch_config(hosts)
+    run_as_user(hosts, "ray", "up", "-y", "--no-config-cache", str(path))
+    workers = "from ray.util.state import list_nodes; print(len(list_nodes()))"
+    wait_until(
+        lambda: hosts.head.run(f'python -c "{workers}"').stdout.strip() == "3", "workers come", 90
+    )
+    yield path
+    run_as_user(hosts, "ray", "down", "-y", str(path))
+    for host in hosts:
+        wait_until(
+            lambda host=host: "raylet" not in host.run("ps -eo comm").stdout,  # type: ignore[misc]
+            f"{host.name} goes on without its cluster",
+            40,
+        )

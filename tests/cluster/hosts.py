@@ -36,6 +36,7 @@ mount --bind {folder}/hosts /etc/hosts
 mkdir -p /tmp/ray /run/sshd
 mount --bind {folder}/ray /tmp/ray
 mount -t tmpfs -o size=1g tmpfs /dev/shm
+{hide}
 exec /usr/sbin/sshd -D -e -f {folder}/sshd_config 2>>{folder}/sshd.log
 """
 _SSHD = """
@@ -83,12 +84,14 @@ class Host:
         ip: its address.
         folder: what is its own: home, /tmp/ray, the log of its ssh server.
         key: the private key that its ssh server takes.
+        others: the folders of the other hosts.
     """
 
     name: str
     ip: str
     folder: Path
     key: Path
+    others: tuple[Path, ...] = ()
     _init: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -100,7 +103,9 @@ class Host:
         """Switches it on; its files are as it left them, but for /tmp/ray."""
         shutil.rmtree(self.folder / "ray", ignore_errors=True)
         (self.folder / "ray" / "tmp").mkdir(parents=True)
-        boot = _BOOT.format(name=self.name, folder=self.folder)
+        # The disks of the other hosts are not to be seen from here.
+        hide = "\n".join(f"mount -t tmpfs tmpfs {other}" for other in self.others)
+        boot = _BOOT.format(name=self.name, folder=self.folder, hide=hide)
         self._init = subprocess.Popen(
             [*_ENTER.format(name=self.name).split(), "bash", "-c", boot],
             stdin=subprocess.DEVNULL,
@@ -209,7 +214,13 @@ def _three_hosts(folder: Path, python_bin: Path, environment: dict[str, str]) ->
         _sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name))
     names = ("rsh1", "rsh2", "rsh3")
     built = [
-        Host(name, f"{_NET}.{number}", folder / name, keys / "user")
+        Host(
+            name,
+            f"{_NET}.{number}",
+            folder / name,
+            keys / "user",
+            tuple(folder / other for other in names if other != name),
+        )
         for number, name in enumerate(names, start=11)
     ]
     shared = folder / "shared"
@@ -218,6 +229,7 @@ def _three_hosts(folder: Path, python_bin: Path, environment: dict[str, str]) ->
         _wire(built)
         for host in built:
             _furnish(host, built, keys, python_bin, environment)
+        for host in built:
             host.start()
         yield Hosts(built[0], (built[1], built[2]), shared, keys / "user")
     finally:
@@ -257,7 +269,8 @@ def _furnish(
     (host.folder / "sshd_config").write_text(_SSHD.format(keys=keys))
     # Temporary files are a host's own, too.
     environment = {**environment, "TMPDIR": "/tmp/ray/tmp"}
-    exports = [f"export {name}='{value}'" for name, value in environment.items()]
+    # Not over what is set: where Ray was started by ssh, Bash reads this for its workers, too.
+    exports = [f'export {name}="${{{name}:-{value}}}"' for name, value in environment.items()]
     profile = "\n".join([f"export PATH={python_bin}:$PATH", *exports]) + "\n"
     for name in (".bashrc", ".profile"):
         (host.home / name).write_text(profile)

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from .hosts import Host, Hosts
 
 __all__ = [
@@ -85,6 +87,15 @@ class Cluster:
         self._up.discard(host.name)
         host.start()
 
+    def kill_raylet(self, host: Host) -> None:
+        """Kills Ray's own process of a host with -9; its workers end with it."""
+        listed = ["ip", "netns", "pids", host.name]
+        pids = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+        raylets = [p for p in map(psutil.Process, map(int, pids)) if p.name() == "raylet"]
+        assert len(raylets) == 1
+        raylets[0].kill()
+        self._up.discard(host.name)
+
     def drain(self, host: Host) -> None:
         """Takes a host away as a cloud does a spot instance: with a notice, and then for good."""
         notice = "--reason DRAIN_NODE_REASON_PREEMPTION --reason-message spot"
@@ -113,14 +124,14 @@ def finish(process: subprocess.Popen[bytes], log: Path, timeout: float = 150) ->
     return output
 
 
-def raysweep(*arguments: str, timeout: float = 240) -> None:
+def raysweep(*arguments: str, timeout: float = 240, cwd: Path = ROOT) -> None:
     """Runs a command on this machine alone."""
     done = subprocess.run(
         [sys.executable, "-m", "raysweep.cluster.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,
-        cwd=ROOT,
-        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+        cwd=cwd,
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr

@@ -21,6 +21,7 @@ from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.core.storage import Storage
+from raysweep.core.targets import sent
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.parallel import Parallel
 from raysweep.trainables.ray_trainable import LearnerTrainable
@@ -103,7 +104,7 @@ class WorkerGroup:
             "arrays": ray.put(dict(self._dataset.arrays)),
             "config": {**request.config({}).to_dict(), INDEX: 0},
             "setup": {
-                "learner_class": request.learner,
+                "learner_class": sent(request.learner, request.task),
                 "run_uri": self._storage.uri,
                 "metric": request.metric,
                 "mode": request.mode,
