@@ -176,6 +176,7 @@ class Subject:
         return Job(folder, self.task, values, arrays, self.device, self.max_batches, **more)
 
     def digest(self) -> str:
-        """A hash of all data."""
+        """A hash of all data; of what is read as it is needed, of what it takes for its own."""
         both = {**self.dataset.arrays, **self.dataset.test}
-        return fingerprint(*(v for v in both.values() if isinstance(v, np.ndarray)))
+        read = [v.digest() for v in both.values() if hasattr(v, "digest")]
+        return fingerprint(*read, *(v for v in both.values() if isinstance(v, np.ndarray)))
