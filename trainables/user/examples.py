@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -110,7 +111,7 @@ class Examples(ABC):
         size = math.prod(self.form.input_shape) * self.form.input_dtype.itemsize
         return max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // max(size, 1)))
 
-    def _load(self, reader: Any, sampler: Sequence[Any] | None, num_workers: int) -> Iterator[Any]:
+    def _load(self, reader: Any, sampler: Iterable[Any] | None, num_workers: int) -> Iterator[Any]:
         """What a reader reads, here or in other processes; it makes batches by itself."""
         loader: DataLoader[Any] = DataLoader(
             reader,
@@ -120,11 +121,19 @@ class Examples(ABC):
             collate_fn=_as_it_is,
             # Its seeds for other processes would be drawn from the global generator.
             generator=torch.Generator(),
+            # Code that came from another machine could not be sent on to a process that is new.
+            multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
         )
-        for batch in loader:
-            if isinstance(batch, Failure):
-                batch.raise_again()
-            yield batch
+        try:
+            batches = iter(loader)
+            while (batch := next(batches, None)) is not None:
+                if isinstance(batch, Failure):
+                    batch.raise_again()
+                yield batch
+        except OSError as error:  # which a trial would take for one of the run's storage
+            raise UserError(
+                f"{self.name} examples cannot be read ahead (loader_workers={num_workers}): {error}"
+            ) from error
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -168,30 +177,59 @@ class IndexedExamples(Examples):
         """See `Examples`; each process reads its own rows alone."""
         order = torch.randperm(len(self), generator=generator)
         base = int(torch.randint(2**62, (1,), generator=generator))
-        whole = order.split(batch_size)
-        ends = [[len(b) * k // num_workers for k in (rank, rank + 1)] for b in whole]
-        own = [self.rows[b[i:j].numpy()] for b, (i, j) in zip(whole, ends, strict=True)]
-        for batch, (i, j), rows in zip(self._read(own, base), ends, whole, strict=True):
+        groups = _Groups(self.rows[order.numpy()], batch_size, rank, num_workers)
+        for number, batch in enumerate(self._read(groups, base)):
             if num_workers == 1:
                 yield batch
             else:
-                yield PartialBatch(batch, torch.arange(i, j), len(rows))
+                first, end, total = groups.own(number)
+                yield PartialBatch(batch, torch.arange(first, end), total)
 
     def chunks(self) -> Iterator[Batch]:
         """See `Examples`."""
-        step = self._chunk
-        yield from self._read([self.rows[k : k + step] for k in range(0, len(self), step)], 0)
+        return self._read(_Groups(self.rows, self._chunk), 0)
 
-    def _read(self, groups: Sequence[np.ndarray], base: int) -> Iterator[Batch]:
+    def _read(self, groups: _Groups, base: int) -> Iterator[Batch]:
         reader = IndexedReader(self.dataset, self.name, self.form, base)
         return self._load(reader, groups, min(self.loader_workers, len(groups)))
 
     def digest(self) -> str:
         """See `Examples`; the examples are spread over the set."""
         some = np.linspace(0, len(self) - 1, min(_SAMPLED, len(self))).astype(int)
-        read = next(iter(self._read([self.rows[some]], 0)))
+        read = next(self._read(_Groups(self.rows[some], _SAMPLED), 0))
         about = (identity(self.dataset), len(self.dataset), self.rows)
         return fingerprint(*about, *(column.numpy() for column in read))
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Which examples a process reads of each batch.
+
+    Attributes:
+        rows: of all batches, one after another, int64 [n].
+        size: rows of a batch; the last one may be smaller.
+        rank: the process among those that share batches.
+        num_workers: how many these are.
+    """
+
+    rows: np.ndarray
+    size: int
+    rank: int = 0
+    num_workers: int = 1
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.size)
+
+    def own(self, number: int) -> tuple[int, int, int]:
+        """Of a batch the first row of this process, the one after its last, and all rows."""
+        total = min(self.size, len(self.rows) - number * self.size)
+        first, end = (total * k // self.num_workers for k in (self.rank, self.rank + 1))
+        return first, end, total
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for number in range(len(self)):
+            start, (first, end, _) = number * self.size, self.own(number)
+            yield self.rows[start + first : start + end]
 
 
 @dataclass(frozen=True)

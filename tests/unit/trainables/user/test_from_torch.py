@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 import raysweep
+from raysweep.trainables.user.from_torch import from_torch
 
 
 class Pairs(Dataset[Any]):
@@ -84,12 +85,12 @@ def test_an_example_that_cannot_be_meant_is_named(bad: str, stream: bool) -> Non
     kind: Any = Lines if stream else Pairs
     more: dict[str, Any] = {"num_train": 40} if stream else {}
     with pytest.raises(raysweep.UserError, match=message):
-        read_all(raysweep.from_torch(kind(example), kind(good), kind(good), **more))
+        read_all(from_torch(kind(example), kind(good), kind(good), **more))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_the_message_is_the_same_from_a_process_that_reads_ahead(num_workers: int) -> None:
-    dataset = raysweep.from_torch(
+    dataset = from_torch(
         Lines(otherwise(30, (np.zeros(2), 1))),
         Pairs(good),
         Pairs(otherwise(9, (np.array([np.inf] * 3), 1))),
@@ -124,11 +125,11 @@ _GOOD = TensorDataset(torch.zeros(5, 3), torch.zeros(5).long())
 def test_what_is_no_dataset_is_refused(given: dict[str, Any], message: str) -> None:
     three = {"train": Pairs(good), "val": Pairs(good), "test": Pairs(good)}
     with pytest.raises(raysweep.UserError, match=message):
-        raysweep.from_torch(**{**three, **given})
+        from_torch(**{**three, **given})
 
 
 def test_a_stream_that_ends_too_early_is_refused() -> None:
-    dataset = raysweep.from_torch(Lines(good), Lines(good), Lines(good), num_train=50, num_val=10)
+    dataset = from_torch(Lines(good), Lines(good), Lines(good), num_train=50, num_val=10)
     assert len(dataset.arrays["val_examples"]) == 10
     with pytest.raises(raysweep.UserError, match="ended after 40 examples, and num_train says 50"):
         list(dataset.arrays["train_examples"].epoch(torch.Generator(), 1, 8))
@@ -136,7 +137,7 @@ def test_a_stream_that_ends_too_early_is_refused() -> None:
 
 def test_one_dataset_for_two_sets_is_refused() -> None:
     with pytest.raises(raysweep.UserError, match="val and test are one dataset"):
-        raysweep.from_torch(Pairs(good), _GOOD, _GOOD)
+        from_torch(Pairs(good), _GOOD, _GOOD)
 
 
 def test_what_no_other_process_can_have_is_refused() -> None:
@@ -166,7 +167,7 @@ def test_a_fingerprint_tells_data_apart() -> None:
 
     def streamed(example: Any = good, count: int = 40) -> str:
         val = Subset(Pairs(good), range(5))
-        return raysweep.from_torch(Lines(example), val, Pairs(good), num_train=count).fingerprint
+        return from_torch(Lines(example), val, Pairs(good), num_train=count).fingerprint
 
     changed = otherwise(0, (np.ones(3, np.float32), 0))
     assert of() == of()
@@ -179,7 +180,7 @@ def test_a_fingerprint_tells_data_apart() -> None:
 
 
 def test_what_trials_get_can_be_pickled() -> None:
-    dataset = raysweep.from_torch(Lines(good), Pairs(good), Pairs(good), num_train=40)
+    dataset = from_torch(Lines(good), Pairs(good), Pairs(good), num_train=40)
     copy = pickle.loads(pickle.dumps(dict(dataset.arrays)))
     for name, examples in dataset.arrays.items():
         for one, other in zip(examples.chunks(), copy[name].chunks(), strict=True):

@@ -165,6 +165,15 @@ def test_no_example_of_the_test_set_is_read_by_a_trial() -> None:
     assert sorted(dataset.arrays) == ["train_examples", "val_examples"]
 
 
+def test_a_batch_is_read_when_it_is_asked_for() -> None:
+    examples = Indexed.load_data(None).arrays["train_examples"]
+    batches = examples.epoch(torch.Generator().manual_seed(0), 1, 10)
+    examples.dataset.read.clear()
+    for number in range(1, 4):
+        next(batches)
+        assert len(examples.dataset.read) == 10 * number
+
+
 @pytest.mark.parametrize("buffer", [1, 16])
 def test_a_stream_is_shuffled_with_as_many_in_memory_as_the_buffer_holds(buffer: int) -> None:
     examples = streams(shuffle_buffer=buffer).arrays["train_examples"]
