@@ -32,18 +32,21 @@ if TYPE_CHECKING:
     from raysweep.trainables.dataset import DataConfig
     from raysweep.trainables.learner import Learner
     from raysweep.trainables.optim import TrainingConfig
+    from raysweep.trainables.user.from_torch import LoaderConfig, from_torch
     from raysweep.trainables.user.tensors import TensorLearner, split
 
 __all__ = [
     "CatalogueEntry",
     "DataConfig",
     "Learner",
+    "LoaderConfig",
     "Run",
     "Space",
     "TensorLearner",
     "TrainingConfig",
     "UserError",
     "check",
+    "from_torch",
     "load_run",
     "option",
     "predict",
@@ -57,9 +60,11 @@ _LATER = {
     "CatalogueEntry": "raysweep.data.sources.catalogue",
     "DataConfig": "raysweep.trainables.dataset",
     "Learner": "raysweep.trainables.learner",
+    "LoaderConfig": "raysweep.trainables.user.from_torch",
     "Space": "raysweep.search_spaces.space",
     "TensorLearner": "raysweep.trainables.user.tensors",
     "TrainingConfig": "raysweep.trainables.optim",
+    "from_torch": "raysweep.trainables.user.from_torch",
     "split": "raysweep.trainables.user.tensors",
 }
 

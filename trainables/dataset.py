@@ -43,7 +43,8 @@ class Dataset:
     Attributes:
         arrays: all that a trial may read. Training arrays are named `train_…` and validation arrays
             `val_…`; a `val_x` has the form of its `train_x`, so that one can be appended to the
-            other. Everything else (sizes, names) has names of its own.
+            other, as arrays or by a method `joined`. Everything else (sizes, names) has names of
+            its own.
         test: the test set's arrays, named `test_…`; never handed to a search.
         info: what predictions and pictures need besides: ids, titles, words. Stays with the driver.
         fingerprint: a hash of the contents and of the split.
@@ -66,7 +67,7 @@ class Dataset:
         say nothing, since every array named `val_…` is appended to its `train_…`.
 
         Raises:
-            UserError: training data are not all in memory.
+            UserError: training data cannot be appended to.
         """
         arrays = dict(self.arrays)
         if "train_stream" in arrays:
@@ -77,7 +78,8 @@ class Dataset:
         for name, array in self.arrays.items():
             if name.startswith("val_"):
                 train = f"train_{name.removeprefix('val_')}"
-                arrays[train] = np.concatenate([arrays[train], array])
+                join = getattr(arrays[train], "joined", None)
+                arrays[train] = join(array) if join else np.concatenate([arrays[train], array])
         description = f"{self.description}; validation examples are trained on"
         return dataclasses.replace(
             self,

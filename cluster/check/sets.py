@@ -37,6 +37,8 @@ def apart(subject: Subject) -> Outcome:
     """No example of one set is in another one as well, unless the data say that they may be."""
     dataset = subject.dataset
     shared = shared_rows({**dataset.arrays, **dataset.test})
+    if subject.read:
+        return Outcome(NOT_APPLICABLE, "would take reading all examples")
     if shared is None:
         return Outcome(NOT_APPLICABLE, "the sets are not tables with a row for each example")
     told = [f"{num:,} of {what}" for what, num in shared.items() if num]
@@ -51,7 +53,18 @@ def apart(subject: Subject) -> Outcome:
 
 
 def untouched(subject: Subject) -> Outcome:
-    """An epoch changes none of the arrays, which all trials of a machine share."""
+    """An epoch changes none of the arrays, which all trials of a machine share.
+
+    What is read as it is needed is the same when it is read again.
+    """
+    if subject.read_some() != subject.read:
+        fix = (
+            "an example is the same whenever it is read, and a stream whenever the same epoch is: "
+            "draw random numbers from torch, numpy.random or random, which are seeded for each "
+            "example, or from a generator that __getitem__ or __iter__ seeds; and change no array "
+            "in place"
+        )
+        return Outcome(FAILED, "examples that are read again are others", fix)
     problem = "an epoch changed the data" if subject.digest() != subject.loaded else ""
     fix = (
         "work on a copy: all trials on a machine read the same memory, so use x = x / 2, not x /= 2"

@@ -24,6 +24,7 @@ from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.optim import TrainingConfig
 from raysweep.trainables.trainer import Trainer
+from raysweep.trainables.user.examples import Examples
 
 __all__ = ["Subject"]
 
@@ -51,6 +52,7 @@ class Subject:
         seconds: of a whole epoch with its validation, estimated where it was cut.
         first: what the first look found: metrics, or an empty dictionary.
         loaded: a hash of the data as they were loaded.
+        read: what `read_some` came to then.
     """
 
     task: str
@@ -66,6 +68,7 @@ class Subject:
     seconds: float = 0.0
     first: Mapping[str, float] = field(default_factory=dict)
     loaded: str = ""
+    read: Sequence[str] = ()
 
     @property
     def exactly(self) -> Closeness:
@@ -84,7 +87,7 @@ class Subject:
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
         self.dataset = loaded
-        self.loaded = self.digest()
+        self.loaded, self.read = self.digest(), self.read_some()
 
     def build(self, config: TrainingConfig | None = None) -> Learner[Any]:
         """A new learner, its epochs cut to `max_batches`."""
@@ -176,6 +179,11 @@ class Subject:
         return Job(folder, self.task, values, arrays, self.device, self.max_batches, **more)
 
     def digest(self) -> str:
-        """A hash of all data."""
+        """A hash of all data in memory."""
         both = {**self.dataset.arrays, **self.dataset.test}
         return fingerprint(*(v for v in both.values() if isinstance(v, np.ndarray)))
+
+    def read_some(self) -> list[str]:
+        """Hashes of some examples of each set that is read as it is needed."""
+        both = {**self.dataset.arrays, **self.dataset.test}
+        return [each.digest() for each in both.values() if isinstance(each, Examples)]

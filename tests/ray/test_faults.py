@@ -140,6 +140,25 @@ def test_a_killed_command_whose_trials_have_two_processes_goes_on(tmp_path: Path
     pd.testing.assert_frame_equal(storm, calm)
 
 
+def test_a_killed_command_whose_examples_are_streamed_goes_on(tmp_path: Path) -> None:
+    """Killed in the middle of epochs; processes that read ahead die with it."""
+    net = Path(__file__).parent / "workers" / "unread_net.py"
+    search = [f"{net}:Net", "--search", "width=4..64:log", "--data", "loader_workers=1"]
+    search += ["--num-samples", "4", "--epochs", "5", "--searcher", "random", "--json"]
+
+    def begin(name: str) -> subprocess.Popen[bytes]:
+        return start_raysweep("tune", *search, "--storage", str(tmp_path / name), "--name", "run")
+
+    finish(begin("calm"))
+    process = begin("storm")
+    wait_for_results(tmp_path / "storm", 5, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    finish(begin("storm"))
+    calm, storm = (read_table(tmp_path / name / "run") for name in ("calm", "storm"))
+    pd.testing.assert_frame_equal(storm, calm)
+
+
 def test_data_that_are_found_bad_while_ray_starts_are_told_of(tmp_path: Path) -> None:
     """The bad row is the last of many, so Ray is starting by the time that it is read."""
     rows = [f"{k % 9973},{k // 9973},{1 + k % 5}" for k in range(1_500_000)]

@@ -27,18 +27,20 @@ from torch import Tensor, nn
 
 from raysweep.core.config import Config
 from raysweep.core.errors import UserError
-from raysweep.core.fingerprints import fingerprint
+from raysweep.core.fingerprints import fingerprint as hash_of
 from raysweep.data.tables.rows import read_rows
 from raysweep.data.tables.stratified import stratified_split
 from raysweep.trainables.dataset import Dataset
 from raysweep.trainables.learner import Learner
 from raysweep.trainables.optim import TrainingConfig
-from raysweep.trainables.user.torchmetric import torchmetric
+from raysweep.trainables.parallel import PartialBatch
+from raysweep.trainables.user.evaluation import Evaluation
+from raysweep.trainables.user.examples import Examples
+from raysweep.trainables.user.from_torch import VERBS, split_unread
 
 __all__ = ["NoData", "TensorLearner", "split"]
 
 Batch = tuple[Tensor, Tensor]
-_VERBS = {"train": "train", "val": "validate", "test": "test"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,25 +56,51 @@ def split(
     val: float = 0.15,
     test: float = 0.15,
     duplicates: bool = False,
+    in_memory: bool = True,
+    loader_workers: int = 0,
+    fingerprint: str = "",
 ) -> Dataset:
     """Splits examples at random into training, validation and a sealed test set.
 
-    Of classes (whole-number labels) every set has the same shares, as nearly as can be.
+    Of classes (whole-number labels) every set has the same shares, as nearly as can be. With
+    `in_memory=False` a dataset's examples are read as they are needed. Their labels are not read
+    for the split, so there the shares are equal only where `labels` is given as well.
 
     Args:
         inputs: n examples in a row each, NumPy array or tensor of numbers, [n, ...]; or a
-            `torch.utils.data.Dataset` of pairs of an input and its label, which is read once.
+            `torch.utils.data.Dataset` of pairs of an input and its label, which is read once, or
+            again in every epoch (see in_memory).
         labels: whole numbers from 0 (classes) [n]; fractions (values to predict) [n] or [n, k]; or
-            0 and 1 as whole numbers (several labels, each there or not) [n, k].
+            0 and 1 as whole numbers (several labels, each there or not) [n, k]. With
+            in_memory=False the class of each example, such as a dataset's `targets`, by which to
+            split alone; left out, any split.
         seed: of the split.
         val: share of the examples to validate on.
         test: share of the examples to test on, which a search never sees.
         duplicates: whether equal examples are different ones that look alike, which may then be in
             several sets (see `Dataset`).
+        in_memory: False leaves the examples of a map-style `torch.utils.data.Dataset` where they
+            are, such as on disk; see `from_torch` for sets that are apart already, and streams.
+        loader_workers: with in_memory=False processes that read ahead; see `from_torch`.
+        fingerprint: with in_memory=False a word for the contents; see `from_torch`.
 
     Raises:
-        UserError: no examples, another number of labels, or a value that is no finite number.
+        UserError: no examples, another number of labels, or a value that is no finite number; with
+            in_memory=False see `from_torch`.
     """
+    shares = (1.0 - val - test, val, test)
+    if not in_memory:
+        return split_unread(
+            inputs,
+            labels,
+            seed=seed,
+            shares=shares,
+            loader_workers=loader_workers,
+            fingerprint=fingerprint,
+            duplicates=duplicates,
+        )
+    if loader_workers or fingerprint:
+        raise UserError("loader_workers and fingerprint go with in_memory=False; leave them out")
     if labels is None:
         inputs, labels = _pairs(inputs)
     x, y = _numbers("inputs", inputs), _numbers("labels", labels)
@@ -87,14 +115,14 @@ def split(
             "to predict as fractions (float)"
         )
     groups = y if classes else np.zeros(len(y), np.int64)
-    rows = stratified_split(groups, (1.0 - val - test, val, test), seed)
+    rows = stratified_split(groups, shares, seed)
     parts = dict(zip(("train", "val", "test"), rows, strict=True))
     arrays = {f"{s}_{n}": v[parts[s]] for s in parts for n, v in (("inputs", x), ("labels", y))}
-    sizes = ", ".join(f"{len(parts[name]):,} to {verb}" for name, verb in _VERBS.items())
+    sizes = ", ".join(f"{len(parts[name]):,} to {verb}" for name, verb in VERBS.items())
     return Dataset(
         arrays={name: v for name, v in arrays.items() if not name.startswith("test_")},
         test={name: v for name, v in arrays.items() if name.startswith("test_")},
-        fingerprint=fingerprint(*(arrays[name] for name in sorted(arrays))),
+        fingerprint=hash_of(*(arrays[name] for name in sorted(arrays))),
         description=f"{len(x):,} examples: {sizes}",
         duplicates=duplicates,
     )
@@ -128,7 +156,7 @@ def _numbers(what: str, values: Any) -> np.ndarray:
 
 
 class TensorLearner(Learner[Any]):
-    """A model on inputs and labels in memory; see the top of this file.
+    """A model on inputs and labels; see the top of this file.
 
     What the labels are says what is minimised: of classes (whole numbers [n]) the cross-entropy, of
     several labels (0 and 1 [n, k]) the binary cross-entropy, of values (fractions) the squared
@@ -139,7 +167,9 @@ class TensorLearner(Learner[Any]):
 
     A model that is trained on whichever data are named has `Data = raysweep.DataConfig`, and reads
     the file or folder `config.path()`. `load_data` returns a `Dataset` with arrays `train_inputs`,
-    `train_labels`, `val_inputs` and `val_labels`, and the same for `test`; `split` makes one.
+    `train_labels`, `val_inputs` and `val_labels`, and the same for `test`; `split` makes one. What
+    does not fit into memory is `train_examples`, `val_examples` and `test_examples` instead, which
+    `split(…, in_memory=False)` and `from_torch` make.
     """
 
     Config: ClassVar[type[TrainingConfig]] = TrainingConfig
@@ -161,16 +191,41 @@ class TensorLearner(Learner[Any]):
         if "summary" not in own:
             cls.summary = (cls.__doc__ or "").strip().partition("\n")[0]
 
+    @property
+    def _examples(self) -> Examples | None:
+        """The training examples where they are not in memory."""
+        examples: Examples | None = self.data.get("train_examples")
+        return examples
+
     def num_batches(self) -> int:
         """As many as hold all training examples; the last one may be smaller."""
-        return -(-len(self.data["train_labels"]) // int(self.config.batch_size))
+        examples = self.data["train_labels"] if self._examples is None else self._examples
+        return -(-len(examples) // int(self.config.batch_size))
 
-    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+    def batches(self, generator: torch.Generator) -> Iterator[Batch | PartialBatch]:
         """Inputs and labels of `batch_size` examples, in a new order each epoch."""
+        if self._examples is not None:
+            yield from self._read(self._examples, generator)
+            return
         inputs, labels = self.data["train_inputs"], self.data["train_labels"]
         order = torch.randperm(len(labels), generator=generator).to(labels.device)
         for rows in order.split(int(self.config.batch_size)):
             yield inputs[rows], labels[rows]
+
+    def _read(
+        self, examples: Examples, generator: torch.Generator
+    ) -> Iterator[Batch | PartialBatch]:
+        size = int(self.config.batch_size)
+        for batch in examples.epoch(generator, self.epoch, size, self.rank, self.num_workers):
+            if isinstance(batch, PartialBatch):
+                inputs, labels = batch.columns
+                rows = batch.rows.to(self.device)
+                yield PartialBatch((*self._moved(inputs, labels),), rows, batch.total)
+            else:
+                yield self._moved(*batch)
+
+    def _moved(self, inputs: Tensor, labels: Tensor) -> Batch:
+        return inputs.to(self.device), labels.to(self.device)
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean loss of a batch, a scalar; see the class for which."""
@@ -189,36 +244,19 @@ class TensorLearner(Learner[Any]):
         means = set(self.metrics) <= {"val_loss", "val_accuracy"}
         return super().validate(rows if means else None)
 
-    def evaluate(self, data: Mapping[str, Tensor], prefix: str) -> dict[str, float]:
+    def evaluate(self, data: Mapping[str, Any], prefix: str) -> dict[str, float]:
         """The metrics that the class names, and the loss."""
-        inputs, labels = data[f"{prefix}_inputs"], data[f"{prefix}_labels"]
-        outputs = torch.cat([self.model(chunk).float() for chunk in inputs.split(self._CHUNK)])
-        loss = float(self._loss(outputs, labels))
-        measured = {f"{prefix}_loss": loss}
-        for metric in self.metrics:
-            name = metric.removeprefix("val_")
-            if name != "loss":
-                measured[f"{prefix}_{name}"] = self._measure(name, outputs, labels, loss)
-        return measured
-
-    def _measure(self, name: str, outputs: Tensor, labels: Tensor, loss: float) -> float:
-        """A metric by its name: our own two, or torchmetrics'.
-
-        Args:
-            name: without `val_`.
-            outputs: of the network for n examples, [n, ...].
-            labels: [n] or [n, k].
-            loss: of them; of values the mean squared error.
-
-        Raises:
-            UserError: nobody has a metric of that name, or torchmetrics is not installed.
-        """
-        if name == "rmse" and labels.is_floating_point():
-            return loss**0.5
-        if name == "accuracy" and not labels.is_floating_point():
-            guessed = outputs > 0 if labels.ndim > 1 else outputs.argmax(-1)
-            return float((guessed == labels).double().mean())
-        return torchmetric(name, outputs, labels)
+        names = [metric.removeprefix("val_") for metric in self.metrics]
+        measured = Evaluation(self._loss, names)
+        if f"{prefix}_examples" in data:
+            for batch in data[f"{prefix}_examples"].chunks():
+                inputs, labels = self._moved(*batch)
+                measured.add(self.model(inputs).float(), labels)
+        else:
+            inputs, labels = data[f"{prefix}_inputs"], data[f"{prefix}_labels"]
+            outputs = torch.cat([self.model(chunk).float() for chunk in inputs.split(self._CHUNK)])
+            measured.add(outputs, labels)
+        return {f"{prefix}_{name}": value for name, value in measured.results().items()}
 
     def predict(self, inputs: Sequence[Any]) -> Any:
         """Classes with their probabilities, or values.
@@ -236,7 +274,7 @@ class TensorLearner(Learner[Any]):
         """
         import pandas as pd
 
-        known, labels = self.data["train_inputs"], self.data["train_labels"]
+        known, labels = self._known()
         rows, sources = read_rows(inputs, known.shape[1:])
         rows = _numbers("inputs", rows)
         if not known.is_floating_point() and not np.array_equal(rows, np.round(rows)):
@@ -259,3 +297,9 @@ class TensorLearner(Learner[Any]):
             table["predicted"] = shares.argmax(-1)
         table[[f"p_{k}" for k in range(shares.shape[1])]] = shares
         return table
+
+    def _known(self) -> Batch:
+        """Inputs and labels in the form of the training examples."""
+        if self._examples is not None:
+            return self._examples.form.empty()
+        return self.data["train_inputs"], self.data["train_labels"]

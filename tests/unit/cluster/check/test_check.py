@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +22,6 @@ from .broken import BROKEN, GOOD
 
 pytestmark = pytest.mark.timeout(240)
 RunCommand = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of the user's, which is the current one."""
-    (tmp_path / "own_classes.txt").write_text("3")
-    monkeypatch.chdir(tmp_path)
-    path = list(sys.path)
-    yield tmp_path
-    sys.path[:] = path
-    sys.modules.pop("own_net", None)
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    """The processes of all checks: those that they fork are fresh for each."""
-    with Workers.start() as started:
-        yield started
 
 
 def checked(workers: Workers, task: Any, **given: Any) -> pd.DataFrame:
