@@ -1,0 +1,63 @@
+"""Lowest and highest values of LCBench's tasks, for the regret; kept in norms.json.
+
+    python -m benchmarks.search_quality.norms LCBENCH_FOLDER
+
+Lowest is the median accuracy after the first epoch of 500 random configurations. Highest is the
+best accuracy after any epoch, of 5,000 random configurations and of a local search from the best
+20 of them. It takes two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.search_quality.lcbench import Surrogate
+from benchmarks.search_quality.tasks import NORMS, Source
+
+_NUM_RANDOM, _NUM_FIRST, _BATCH = 5000, 500, 500
+_NUM_LOCAL, _ROUNDS, _NEIGHBOURS = 20, 40, 25
+
+
+def norms(surrogate: Surrogate, task: int) -> tuple[float, float]:
+    """The lowest and the highest value of a task, given by its number from 0."""
+    rng = np.random.default_rng(task)
+    width = len(surrogate.space.parameters)
+
+    def curves(unit: np.ndarray) -> np.ndarray:
+        return surrogate.curves(task, surrogate.space.from_unit(unit))[0]
+
+    unit = rng.random((_NUM_RANDOM, width))
+    values = np.concatenate([curves(part) for part in np.split(unit, _NUM_RANDOM // _BATCH)])
+    low, best = float(np.median(values[:_NUM_FIRST, 0])), values.max(axis=1)
+    kept = np.argsort(-best)[:_NUM_LOCAL]
+    unit, best = unit[kept], best[kept]
+    for scale in np.geomspace(0.2, 0.003, _ROUNDS):
+        shape = (_NUM_LOCAL, _NEIGHBOURS, width)
+        moves = rng.normal(scale=scale, size=shape) * (rng.random(shape) < 0.5)
+        near = np.clip(unit[:, None] + moves, 0.0, 1.0).reshape(-1, width)
+        found = curves(near).max(axis=1).reshape(_NUM_LOCAL, _NEIGHBOURS)
+        top, rows = found.argmax(axis=1), np.arange(_NUM_LOCAL)
+        better = found[rows, top] > best
+        unit[better] = near.reshape(*shape)[rows, top][better]
+        best = np.maximum(best, found[rows, top])
+    return low, float(best.max())
+
+
+def main() -> None:
+    """Computes them and writes norms.json."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    source = Source.at(parser.parse_args().folder)
+    surrogate = Surrogate(source.path)
+    found = {name: norms(surrogate, task) for task, name in enumerate(source.task_names())}
+    lines = (f'"{name}": [{low:.4f}, {high:.4f}]' for name, (low, high) in found.items())
+    NORMS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
