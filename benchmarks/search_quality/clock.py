@@ -167,7 +167,7 @@ class _Clock:
             self._best, self._true = value, true
         self.regret.append(self._task.regret(self._true))
         if not math.isfinite(true):
-            self._method.failed(trial)
+            self._method.failed(trial, training.epoch)
             return False
         self._method.report(trial, training.epoch, value)
         if training.epoch < training.target:

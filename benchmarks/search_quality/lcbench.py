@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Surrogate:
 
     def __init__(self, folder: Path) -> None:
         try:
-            import onnxruntime
+            onnxruntime = import_module("onnxruntime")
         except ImportError:
             raise UserError(
                 "LCBench's curves are those of a network in ONNX: pip install onnxruntime"

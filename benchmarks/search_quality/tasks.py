@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ TUNING = frozenset(
 )
 # How much a step along each of TaskSet's coordinates counts where the nearest row is looked for.
 _WEIGHTS = np.array([4.0, 1.0, 1.0, 1.5, 1.0, 1.0, 1.0, 1.0])
-_PLAIN = (1, 2)  # TaskSet's columns that are not logarithmic but -log(1 - x)
+_NEAR_ONE = (1, 2)  # TaskSet's columns that are on the scale of -log(1 - x)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class TableTask(Task):
 
     Args:
         name: the task's.
-        rows: the configurations, [number of rows, 8], as published.
+        rows: the configurations, [number of rows, number of columns], as published.
         losses: [number of rows, T + 1]; NaN where training diverged.
     """
 
@@ -130,13 +130,13 @@ class TableTask(Task):
         self.space = TaskSpace([Parameter(name, 0.0, 1.0) for name in names])
 
     def trainer(self) -> Callable[[Mapping[str, Any]], Curve]:
-        """Gives the nearest row that this search has not had."""
+        """Gives the nearest row that this search has not had; of all, once it has had them all."""
         left = np.ones(len(self.unit), dtype=bool)
         weights = _WEIGHTS if self.unit.shape[1] == len(_WEIGHTS) else 1.0
 
         def train(params: Mapping[str, Any]) -> Curve:
             if not left.any():
-                raise IndexError(f"{self.name}: all {len(left)} rows were used")
+                left[:] = True  # A long search of a small table has every row again.
             distances = np.linalg.norm(weights * (self.unit - self.space.row(params)), axis=1)
             row = int(np.argmin(np.where(left, distances, np.inf)))
             left[row] = False
@@ -148,11 +148,15 @@ class TableTask(Task):
 
 
 def unit_coordinates(rows: np.ndarray) -> np.ndarray:
-    """TaskSet's columns on their scales, from 0 to 1 over the table, [number of rows, 8]."""
-    scaled = np.empty_like(rows, dtype=np.float64)
-    for column in range(rows.shape[1]):
-        values = rows[:, column]
-        scaled[:, column] = -np.log1p(-values) if column in _PLAIN else np.log(values)
+    """Coordinates from 0 to 1 over the table, [number of rows, number of columns].
+
+    Eight columns are TaskSet's, on their scales. Others are taken as they are.
+    """
+    scaled = rows.astype(np.float64)
+    if rows.shape[1] == len(_WEIGHTS):
+        for column in range(rows.shape[1]):
+            values = scaled[:, column]
+            scaled[:, column] = -np.log1p(-values) if column in _NEAR_ONE else np.log(values)
     scaled -= scaled.min(axis=0)
     extent = scaled.max(axis=0)
     return scaled / np.where(extent > 0, extent, 1.0)
@@ -203,7 +207,7 @@ class Source:
             raise UserError(f"--curves {self.path}: it holds no array whose name ends with /X")
         return names
 
-    def chosen(self, asked: list[str] | None) -> list[str]:
+    def chosen(self, asked: Sequence[str] | None) -> list[str]:
         """Tasks by `--tasks`: test, tuning, all or names; by default those for tests, if any."""
         names = self.task_names()
         tests = [name for name in names if name not in TUNING]

@@ -46,8 +46,8 @@ class Method(Protocol):
     def arrived(self, trial: int, epoch: int) -> None:
         """A trial has trained up to the target."""
 
-    def failed(self, trial: int) -> None:
-        """A trial's loss is not finite: it is over."""
+    def failed(self, trial: int, epoch: int) -> None:
+        """A trial's value after an epoch is not finite: it is over."""
 
     def close(self) -> None:
         """The search is over."""

@@ -67,7 +67,7 @@ class Stopping:
         self._trials.finish(trial)
         self._halving.end(trial)
 
-    def failed(self, trial: int) -> None:
+    def failed(self, trial: int, epoch: int) -> None:
         """See `Method`."""
         self._trials.fail(trial)
         self._halving.end(trial)
