@@ -110,7 +110,7 @@ def _columns(first: str, budgets: Sequence[str], title: str) -> Table:
     table = Table(title=title)
     table.add_column(first, no_wrap=True)
     for budget in budgets:
-        table.add_column(budget, overflow="fold")
+        table.add_column(budget)
     return table
 
 
@@ -118,7 +118,7 @@ def _table(figures: dict[str, Any], budgets: Sequence[str], title: str) -> Table
     table = _columns("method", budgets, title)
     for method, means in figures["regret"].items():
         spans = figures["intervals"][method]
-        cells = (f"{means[b]:.3f} ({spans[b][0]:.3f}–{spans[b][1]:.3f})" for b in budgets)
+        cells = (f"{means[b]:.3f}\n{spans[b][0]:.3f}–{spans[b][1]:.3f}" for b in budgets)
         table.add_row(method, *cells)
     return table
 
@@ -129,8 +129,8 @@ def _pairs_table(figures: dict[str, Any], budgets: Sequence[str]) -> Table:
     table = _columns("other", budgets, title)
     for other, at in figures["pairs"][first].items():
         cells = (
-            f"{at[b]['ratio']:.2f} ({at[b]['interval'][0]:.2f}–{at[b]['interval'][1]:.2f}) "
-            f"{at[b]['won']}/{at[b]['tasks']}"
+            f"{at[b]['ratio']:.2f}, {at[b]['won']}/{at[b]['tasks']}\n"
+            f"{at[b]['interval'][0]:.2f}–{at[b]['interval'][1]:.2f}"
             for b in budgets
         )
         table.add_row(other, *cells)
@@ -179,7 +179,8 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     quick = options.quick
     budgets = sorted(set(options.budgets or (_QUICK_BUDGETS if quick else BUDGETS)))
     methods = list(options.methods or (_QUICK_METHODS if quick else METHODS))
-    num_seeds = options.seeds or (_QUICK_SEEDS if quick else 5)
+    default = _QUICK_SEEDS if quick else 5
+    num_seeds = default if options.seeds is None else options.seeds
     if budgets[0] <= 0 or min(num_seeds, options.workers, options.jobs) < 1 or options.noise < 0:
         raise UserError(
             "--budgets, --seeds, --workers and --jobs must be above 0, and --noise not below"
