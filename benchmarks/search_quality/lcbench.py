@@ -89,16 +89,24 @@ class Surrogate:
         Returns:
             validation accuracy after each epoch in percent, and seconds of each epoch; [n, 52].
         """
-        num = len(rows)
-        inputs = np.empty((num, MAX_T, 1 + len(_COLUMNS)), dtype=np.float32)
-        inputs[:, :, 0] = np.arange(1, MAX_T + 1)
-        inputs[:, :, 1:] = rows[:, None, :]
-        codes = np.full((num * MAX_T, 1), self._codes[task], dtype=np.int32)
-        feed = {"x_cat": codes, "x_cont": inputs.reshape(num * MAX_T, -1)}
-        output = self._session.run(None, feed)[0].reshape(num, MAX_T, -1).astype(np.float64)
+        output = self._at(task, rows, np.arange(1, MAX_T + 1))
         # The network's time since the start need not grow; an epoch takes some time all the same.
         seconds = np.diff(output[:, :, _SECONDS], axis=1, prepend=0.0)
         return output[:, :, _ACCURACY], np.maximum(seconds, 1e-3)
+
+    def accuracies(self, task: int, rows: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+        """Validation accuracies after some epochs, [n, number of epochs]; see `curves`."""
+        return self._at(task, rows, epochs)[:, :, _ACCURACY]
+
+    def _at(self, task: int, rows: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+        num, times = len(rows), len(epochs)
+        inputs = np.empty((num, times, 1 + len(_COLUMNS)), dtype=np.float32)
+        inputs[:, :, 0] = epochs
+        inputs[:, :, 1:] = rows[:, None, :]
+        codes = np.full((num * times, 1), self._codes[task], dtype=np.int32)
+        feed = {"x_cat": codes, "x_cont": inputs.reshape(num * times, -1)}
+        output: np.ndarray = self._session.run(None, feed)[0]
+        return output.reshape(num, times, -1).astype(np.float64)
 
 
 @cache

@@ -44,7 +44,18 @@ class Search:
     recorded_seconds: bool = False
 
     def run(self) -> Outcome:
-        """Runs it in this process."""
+        """Runs it in this process.
+
+        Raises:
+            RuntimeError: it broke; the message says which one.
+        """
+        try:
+            return self._run()
+        except Exception as error:
+            which = f"{self.method} on {self.task}, seed {self.seed}"
+            raise RuntimeError(f"{which}: {type(error).__name__}: {error}") from error
+
+    def _run(self) -> Outcome:
         task = Source.at(self.curves).load(self.task)
         seed = seed_of(self.task, self.seed)
         method = build(self.method, task, seed)
