@@ -60,6 +60,10 @@ rivals: .venv-rivals/.ready
 
 .venv-rivals/.ready: benchmarks/rivals.txt
 	$(PYTHON) -m venv .venv-rivals
+# SMAC3's forest comes as source: building it takes SWIG on the path, and a compiler of C++.
+	.venv-rivals/bin/python -m pip install --quiet setuptools wheel $$(grep '^swig==' $<)
+	PATH="$(CURDIR)/.venv-rivals/bin:$$PATH" .venv-rivals/bin/python -m pip install --quiet \
+		--no-build-isolation $$(grep '^pyrfr==' $<)
 	.venv-rivals/bin/python -m pip install --quiet -r $<
 	touch $@
 

@@ -1,0 +1,62 @@
+"""The product's searcher that reads learning curves: all that this benchmark knows of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.search_quality.methods.base import Work
+from benchmarks.search_quality.space import TaskSpace
+
+__all__ = ["Curves"]
+
+
+class Curves:
+    """The product's `CurveSearch`, without its ledger.
+
+    Args:
+        space: what is searched.
+        seed: of its draws.
+        max_t: T.
+    """
+
+    def __init__(self, space: TaskSpace, seed: int, max_t: int) -> None:
+        from raysweep.cluster.search.curves.encoding import Encoder
+        from raysweep.cluster.search.curves.search import CurveSearch
+
+        self._search = CurveSearch(Encoder(space, seed), seed, "max", max_t)
+        self._num = 0
+        self._theta: Any = None
+
+    def next(self) -> Work | None:
+        """What it decides."""
+        decision = self._search.decide()
+        if decision is None:
+            return None
+        if decision.trial is not None:
+            self._search.resume(decision.trial, decision.theta)
+            return Work(decision.trial, decision.target)
+        assert decision.proposal is not None
+        self._theta = decision.theta
+        return Work(self._num, decision.target, decision.proposal.params)
+
+    def started(self, trial: int, params: Mapping[str, Any]) -> None:
+        """See `Method`."""
+        self._search.start(trial, params, self._theta)
+        self._num += 1
+
+    def report(self, trial: int, epoch: int, value: float) -> None:
+        """See `Method`."""
+        self._search.report(trial, epoch, value)
+
+    def arrived(self, trial: int, epoch: int) -> None:
+        """It sees by the epoch that the trial has arrived."""
+
+    def failed(self, trial: int, epoch: int) -> None:
+        """See `Method`."""
+        self._search.report(trial, epoch, math.nan)
+        self._search.end(trial)
+
+    def close(self) -> None:
+        """Nothing to do."""

@@ -1,0 +1,1 @@
+"""Other people's searchers, which run in .venv-rivals."""
