@@ -32,7 +32,7 @@ from raysweep.cluster.search.proposers import (
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.schedulers import build_scheduler
 from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback, UserCallbacks
-from raysweep.cluster.search.warm_start import TriedFirst, WarmStart, recall
+from raysweep.cluster.search.warm_start import TriedFirst, WarmStart, best_earlier, recall
 from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
 from raysweep.core.targets import sent
@@ -73,7 +73,7 @@ class TuneTrials:
         refuses = Refusals(request, dataset.arrays)
         self._searcher: Any
         if request.searches and request.searcher == "curves":
-            self._searcher = CurveSearcher(_plan(request, ledger, refuses))
+            self._searcher = CurveSearcher(_plan(request, ledger, refuses, earlier))
             return
         proposer = _proposer(request, earlier, dataset, refuses)
         self._searcher = LedgerSearcher(
@@ -226,7 +226,12 @@ class TuneTrials:
         )
 
 
-def _plan(request: SearchRequest, ledger: Ledger, refuses: Refusals) -> CurvePlan:
+def _plan(
+    request: SearchRequest,
+    ledger: Ledger,
+    refuses: Refusals,
+    earlier: Sequence[Mapping[str, Any]],
+) -> CurvePlan:
     suggest = request.suggest()
     first: list[Point] = []
     if request.has_default:
@@ -236,6 +241,7 @@ def _plan(request: SearchRequest, ledger: Ledger, refuses: Refusals) -> CurvePla
     for point in request.points_to_evaluate:
         params, _, fields = recall(suggest, {**request.complete(point), **point})
         first.append((params if fields is not None else {}, dict(point)))
+    first += best_earlier(suggest, earlier, request.mode)
     assert request.budget is not None
     return CurvePlan(
         ledger,

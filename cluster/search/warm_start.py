@@ -25,7 +25,7 @@ from raysweep.search_spaces import Suggest, sample
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["TriedFirst", "WarmStart", "earlier_results", "recall"]
+__all__ = ["TriedFirst", "WarmStart", "best_earlier", "earlier_results", "recall"]
 
 # Earlier configurations that are trained again, right after the default.
 _TRIED_AGAIN = 3
@@ -218,6 +218,17 @@ def _results(request: SearchRequest, run: SavedRun) -> list[dict[str, Any]]:
     return results
 
 
+def best_earlier(suggest: Suggest, results: Sequence[Mapping[str, Any]], mode: str) -> list[Point]:
+    """The best three configurations of earlier runs that lie in the space, the best first."""
+    best: list[Point] = []
+    for result in sorted(results, key=lambda r: r["value"], reverse=mode == "max"):
+        params, _, fields = recall(suggest, result["params"])
+        known = any(params == one for one, _ in best)
+        if fields is not None and not known and len(best) < _TRIED_AGAIN:
+            best.append((params, fields))
+    return best
+
+
 class WarmStart(Proposer):
     """Proposes the best earlier configurations first; another proposer learns from all of them.
 
@@ -240,13 +251,7 @@ class WarmStart(Proposer):
         constraints: Sequence[Constraint] = (),
     ) -> None:
         self._inner = inner
-        self._first: list[Point] = []
-        order = sorted(results, key=lambda r: r["value"], reverse=mode == "max")
-        for result in order:
-            params, _, fields = recall(suggest, result["params"])
-            known = any(params == one for one, _ in self._first)
-            if fields is not None and not known and len(self._first) < _TRIED_AGAIN:
-                self._first.append((params, fields))
+        self._first = best_earlier(suggest, results, mode)
         if isinstance(inner, TPEProposer):
             for result in results:
                 params, distributions, _ = recall(suggest, result["params"])
