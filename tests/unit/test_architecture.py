@@ -35,6 +35,13 @@ PROOFS = {
         "tests/unit/cluster/search/test_asha.py"
         "::test_after_a_crash_at_any_moment_the_outcome_is_the_same",
     ],
+    "A pause is an end to Ray": [
+        "tests/unit/cluster/search/curves/test_plan.py"
+        "::test_a_ledger_that_is_cut_off_anywhere_becomes_the_same_again",
+        "tests/unit/cluster/search/curves/test_plan.py"
+        "::test_with_several_workers_every_decision_follows_from_what_stands_above_it",
+        "tests/ray/test_curves.py::test_a_killed_search_ends_with_the_same_table",
+    ],
     "A pack is one of Ray Tune's trials and several of ours": [
         "tests/unit/trainables/test_pack_trainable.py"
         "::test_a_pack_can_be_taken_apart_between_any_two_epochs",
