@@ -118,7 +118,7 @@ def _table(figures: dict[str, Any], budgets: Sequence[str], title: str) -> Table
     table = _columns("method", budgets, title)
     for method, means in figures["regret"].items():
         spans = figures["intervals"][method]
-        cells = (f"{means[b]:.3f}\n{spans[b][0]:.3f}–{spans[b][1]:.3f}" for b in budgets)
+        cells = (f"{means[b]:.3f}\n{spans[b][0]:.2f}–{spans[b][1]:.2f}" for b in budgets)
         table.add_row(method, *cells)
     return table
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ def table(tmp_path: Path) -> Path:
     unit = rng.random((NUM_ROWS, 8))
     rows = 10.0 ** (-4 * unit)
     rows[:, 1:3] = 1 - 10.0 ** (-4 * unit[:, 1:3])
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for name in ("first", "second"):
         final = np.linalg.norm(unit - rng.uniform(0.3, 0.7, 8), axis=1)
         losses = final[:, None] + 1 / np.arange(1, MAX_T + 2)
