@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 LIBRARIES := .venv/.libraries
-LONG := tests/packaging tests/ray/test_faults.py tests/ray/test_features.py tests/ray/workers
+LONG := tests/packaging tests/ray/test_curves.py tests/ray/test_faults.py tests/ray/test_features.py tests/ray/workers
 SAMPLES := $(wildcard ../shared/data)
 
 # Real samples beside the checkout, for the tests that need them; see README, "Data".
