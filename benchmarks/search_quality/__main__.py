@@ -29,10 +29,12 @@ from benchmarks.harness import CONSOLE, save
 from benchmarks.search_quality.clock import Outcome
 from benchmarks.search_quality.figures import summary
 from benchmarks.search_quality.methods.registry import METHODS, RIVAL_METHODS, require
+from benchmarks.search_quality.picture import draw
 from benchmarks.search_quality.searches import Search, run_all
 from benchmarks.search_quality.tasks import Source
 from raysweep.core.errors import UserError, nearest
 
+_PRINTED = Path("-")
 BUDGETS = (1.0, 2.0, 5.0, 10.0, 20.0)
 _QUICK_TASKS, _QUICK_SEEDS, _QUICK_BUDGETS = 6, 2, (1.0, 2.0, 5.0, 10.0)
 _QUICK_METHODS = ("curves", "random", "tpe", "tpe-asha", "asha-promoting")
@@ -170,7 +172,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes; 2")
     parser.add_argument("--quick", action="store_true", help="6 tasks, 2 seeds, 10 trainings")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="where to write every figure")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        nargs="?",
+        const=_PRINTED,
+        metavar="OUT",
+        help="prints the figures as JSON; with OUT also writes all of them there",
+    )
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draws regret over budget")
     return parser
 
 
@@ -251,8 +261,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"search_quality: {error}", file=sys.stderr)
         sys.exit(2)
+    if options.picture:
+        draw(figures, options.picture)
     if options.json:
-        save(options.json, figures, {})
+        if options.json != _PRINTED:
+            save(options.json, figures, {})
         # The last line of the output, for other programs.
         print(json.dumps({"regret": figures["regret"], "intervals": figures["intervals"]}))
 
