@@ -56,13 +56,23 @@ class RunFacts:
         return request
 
     @property
+    def budget(self) -> float | None:
+        """Whole trainings that a search which pauses trials may take; None for other searches."""
+        return self.experiment.get("budget")
+
+    @property
     def measures_itself(self) -> bool:
         """Whether the user's own code says what it measured, as Ray Tune's trainables do."""
         return "mode" in self.request  # of a learner the metric tells it
 
     @property
     def scheduler(self) -> str:
-        """The scheduler's name, or "none" where nothing was searched."""
+        """What stopped trials: the scheduler's name, "pausing" of a searcher that pauses them.
+
+        "none" where nothing was searched.
+        """
+        if self.budget is not None:
+            return "pausing"
         searched = self.request.get("spaces") or self.request.get("search")
         return str(self.request["scheduler"]) if searched else "none"
 

@@ -60,10 +60,14 @@ def print_run(run: SavedRun) -> None:
     from rich.console import Console
 
     console, summary = Console(soft_wrap=True, highlight=False), run_summary(run)
-    of_all = f" of {summary['num_samples']}" if summary["num_samples"] else ""
+    trials = f"{summary['num_trials']} trials"
+    if (epochs := run.request.max_epochs) is not None:
+        trials += f", {sum(t.epoch for t in run.ledger)} epochs of a budget of {epochs:g}"
+    elif summary["num_samples"]:
+        trials = f"{summary['num_trials']} of {summary['num_samples']} trials"
     lines = {
         "run": summary["run"],
-        "state": f"{summary['state']}, {summary['num_trials']}{of_all} trials",
+        "state": f"{summary['state']}, {trials}",
         "data": summary["data_description"],
         "command": summary["command"],
         "started": summary["created"],

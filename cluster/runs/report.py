@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raysweep.cluster.runs.experiment import read_experiment
-from raysweep.cluster.runs.ledger import TRIALS_TABLE
+from raysweep.cluster.runs.ledger import STOPPED, TRIALS_TABLE
 from raysweep.cluster.runs.saved_run import CONFIRM
 from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
@@ -118,8 +118,14 @@ def is_complete(run: SavedRun) -> bool:
     """Whether every trial that was asked for is over."""
     if not len(run.ledger):
         return run.storage.exists(TRIALS_TABLE)
+    if run.ledger.unfinished():
+        return False
+    if (epochs := run.request.max_epochs) is not None:
+        # Trials that were paused end when their search does.
+        ended = any(t.status == STOPPED and not t.error for t in run.ledger)
+        return ended or sum(t.epoch for t in run.ledger) >= epochs
     wanted = run.request.num_samples
-    return not run.ledger.unfinished() and (wanted is None or len(run.ledger) >= wanted)
+    return wanted is None or len(run.ledger) >= wanted
 
 
 def _as_parquet(table: Any) -> bytes:

@@ -125,7 +125,7 @@ class SearchRequest:
     @property
     def max_epochs(self) -> float | None:
         """Epochs that all trials may have together; None where no budget ends the search."""
-        return None if self.budget is None else self.budget * float(self.config({}).epochs)
+        return None if self.budget is None else self.budget * float(self.settings["epochs"])
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

@@ -14,6 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 
+import raysweep
 from tests.helpers import read_table, start_raysweep
 
 pytestmark = [pytest.mark.usefixtures("nothing_is_left_behind"), pytest.mark.timeout(240)]
@@ -84,6 +85,7 @@ def test_trials_go_on_in_any_process_and_a_larger_budget_extends(
     assert 4 * 6 <= first["epochs"].sum() < 4 * 6 + 2 * 6, "the budget, and what was under way"
     assert (first["epochs"] == 6).sum() >= 2
     finish(start(tmp_path, ratings_csv, "--budget", "6"))
+    assert raysweep.load_run(tmp_path / "run").complete
     more = read_table(tmp_path / "run")
     assert more["epochs"].sum() >= 6 * 6
     assert (more["epochs"][: len(first)] >= first["epochs"]).all()

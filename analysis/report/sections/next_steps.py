@@ -59,7 +59,9 @@ def _undecided(trials: Trials, facts: RunFacts) -> list[str]:
     if not facts.complete or not facts.request.get("spaces"):
         return []
     if judged < MIN_TRIALS:
-        return [f"{_extended(facts, 40)} — {judged} results are too few to say what a field does."]
+        return [
+            f"{_extended(facts, 1, 40)} — {judged} results are too few to say what a field does."
+        ]
     if trials.model is None:
         return []
     # A field that is worth less than this noise need not be searched: no single trial shows it.
@@ -70,7 +72,7 @@ def _undecided(trials: Trials, facts: RunFacts) -> list[str]:
     if wide := {field: bound for field, bound in most.items() if bound > noise}:
         worst = max(wide, key=lambda field: wide[field])
         steps.append(
-            f"{_extended(facts, 4 * len(trials))} — {worst} could still be worth up to "
+            f"{_extended(facts, 4, 4 * len(trials))} — {worst} could still be worth up to "
             f"{unit.text(wide[worst])} {unit.name}; four times the trials about halve the "
             "intervals."
         )
@@ -82,14 +84,23 @@ def _undecided(trials: Trials, facts: RunFacts) -> list[str]:
     return steps
 
 
-def _extended(facts: RunFacts, num_samples: int) -> str:
-    """The run's command for more trials."""
+def _extended(facts: RunFacts, times: int, num_samples: int) -> str:
+    """The run's command for more trials.
+
+    Args:
+        facts: of the run.
+        times: as many whole trainings as it had, if a budget of these ends it; two times at least.
+        num_samples: trials of other searches.
+    """
+    name, value = "--num-samples", f"{num_samples}"
+    if facts.budget is not None:
+        name, value = "--budget", f"{max(2, times) * facts.budget:g}"
     command = str(facts.experiment.get("command", "raysweep tune"))
     words = shlex.split(command)
-    if "--num-samples" in words[:-1]:
-        words[words.index("--num-samples") + 1] = str(num_samples)
+    if name in words[:-1]:
+        words[words.index(name) + 1] = value
         return shlex.join(words)
-    return f"{command} --num-samples {num_samples}"
+    return f"{command} {name} {value}"
 
 
 def _ends(trials: Trials) -> list[str]:

@@ -52,7 +52,12 @@ def curves(trials: Trials, facts: RunFacts) -> Section:
     title = f"The best trial was at its best after epoch {best_epoch} of {ran}"
     sentences = []
     if stopped := counts.get("stopped", 0):
-        sentences.append(f"{facts.scheduler} stopped {stopped} of {len(trials)} trials early.")
+        of_all = f"{stopped} of {len(trials)} trials"
+        sentences.append(
+            f"{facts.scheduler} stopped {of_all} early."
+            if facts.budget is None
+            else f"{of_all} were paused and were not promising enough to go on."
+        )
     if best_epoch == ran == int(trials.requested_epochs[trials.best]) and ran > 1:
         sentences.append("It was still improving at the end: more epochs may help.")
     return Section("curves", title, tuple(sentences), pictures=(curves_picture(trials, title),))

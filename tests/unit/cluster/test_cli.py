@@ -14,6 +14,7 @@ from raysweep.cluster import cli
 RunCommand = Callable[..., tuple[int, str, str]]
 
 
+_CURVES = ["tune", "matrix_factorization", "l2", "--searcher", "curves"]
 MISTAKES = {
     "unknown trainable": (["tune", "matrix_factorisation", "l2"], "matrix_factorization"),
     "unknown space": (
@@ -51,6 +52,22 @@ MISTAKES = {
     "unknown searcher": (
         ["tune", "matrix_factorization", "l2", "--searcher", "bayes"],
         "tpe, curves, random, grid",
+    ),
+    "a budget of epochs for a searcher that counts trials": (
+        ["tune", "matrix_factorization", "l2", "--budget", "5"],
+        "others take --num-samples",
+    ),
+    "a scheduler beside a searcher that pauses": (
+        [*_CURVES, "--scheduler", "hyperband"],
+        "leave --scheduler out",
+    ),
+    "several objectives for a searcher that reads one curve": (
+        [*_CURVES, "--objective", "val_rmse", "--objective", "num_parameters:min"],
+        "use --searcher tpe",
+    ),
+    "a space of epochs for a searcher that compares at epochs": (
+        ["tune", "matrix_factorization", "--searcher", "curves", "--search", "epochs=2..9"],
+        "the space searches `epochs`",
     ),
     "unknown scheduler": (
         ["tune", "matrix_factorization", "l2", "--scheduler", "asah"],
