@@ -186,14 +186,14 @@ def user_modules(target: str) -> list[ModuleType]:
     root = _root(module)
     if root is None:
         return []
-    modules = []
+    modules: dict[str, ModuleType] = {}  # one may be known by two names
     for each in list(sys.modules.values()):
         path = getattr(each, "__file__", None)
         if not path or is_installed(Path(path)):
             continue
         if Path(path).is_relative_to(root) and each.__name__.partition(".")[0] != "raysweep":
-            modules.append(each)
-    return sorted(modules, key=lambda each: each.__name__)
+            modules[each.__name__] = each
+    return [modules[name] for name in sorted(modules)]
 
 
 def _module_of(target: str) -> ModuleType | None:
