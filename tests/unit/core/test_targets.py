@@ -146,3 +146,14 @@ def test_a_module_beside_that_is_no_source_does_not_matter(project: Path) -> Non
     before = source_hash("my_net.py:Net")
     (project / "my_layers.py").write_bytes(b"\x00\x01 compiled")
     assert source_hash("my_net.py:Net") != before
+
+
+def test_a_module_that_is_known_by_two_names_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "twice_known.py").write_text("def train(config): ...\n")
+    target = f"{tmp_path / 'twice_known.py'}:train"
+    load_target(target)
+    (module,) = user_modules(target)
+    monkeypatch.setitem(sys.modules, "another_name_of_it", module)
+    assert user_modules(target) == [module]
