@@ -163,7 +163,8 @@ class RunRecorder:
                 writer.row(name, trial.config, best, self.ledger.metric)
             writer.close()
             self._upload(trial.index)
-        if status == STOPPED and self._storage.local is not None and not trial.decisions:
+        paused = trial.decisions and not error  # a larger budget may have it go on
+        if status == STOPPED and self._storage.local is not None and not paused:
             # Most of the file. An object store would have to send and receive it.
             with contextlib.suppress(FileNotFoundError, UserError):
                 checkpoint.drop(self._storage / trial_folder(trial.index), LAST, "optimizer")

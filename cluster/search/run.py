@@ -90,6 +90,16 @@ def run_search(
     options = options or RunOptions()
     learner = request.learner
     check_pack(request, options.pack, options.workers)
+    if request.budget is not None and options.patience is not None:
+        raise UserError(
+            "--patience counts trials that ended, and --searcher curves pauses them until its "
+            "--budget is used up; leave --patience out, or give a smaller --budget"
+        )
+    if request.budget is not None and options.pack not in ("auto", "off"):
+        raise UserError(
+            "--pack: --searcher curves decides for each trial alone; leave it out, or use "
+            "--searcher tpe"
+        )
     if options.workers > 1 and learner.splits == "no":
         raise UserError(f"{learner.name} trains in one process only; leave --workers out")
 

@@ -60,7 +60,7 @@ def _undecided(trials: Trials, facts: RunFacts) -> list[str]:
         return []
     if judged < MIN_TRIALS:
         return [
-            f"{_extended(facts, 1, 40)} — {judged} results are too few to say what a field does."
+            f"{_extended(facts, 2, 40)} — {judged} results are too few to say what a field does."
         ]
     if trials.model is None:
         return []
@@ -89,12 +89,12 @@ def _extended(facts: RunFacts, times: int, num_samples: int) -> str:
 
     Args:
         facts: of the run.
-        times: as many whole trainings as it had, if a budget of these ends it; two times at least.
+        times: as many whole trainings as it had, if a budget of these ends it.
         num_samples: trials of other searches.
     """
     name, value = "--num-samples", f"{num_samples}"
     if facts.budget is not None:
-        name, value = "--budget", f"{max(2, times) * facts.budget:g}"
+        name, value = "--budget", f"{times * facts.budget:g}"
     command = str(facts.experiment.get("command", "raysweep tune"))
     words = shlex.split(command)
     if name in words[:-1]:

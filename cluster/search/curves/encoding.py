@@ -166,7 +166,12 @@ class Encoder:
             trial = _UnitTrial(places)
             suggest(trial)
             for name, found in trial.ranges.items():
-                self._fixed &= self._ranges.setdefault(name, found) == found
+                known = self._ranges.setdefault(name, found)
+                self._fixed &= known == found
+                if known.choices and found.choices and known != found:
+                    # What may be chosen depends on the rest: one feature for each thing there is.
+                    more = [each for each in found.choices if each not in known.choices]
+                    self._ranges[name] = _Range(choices=(*known.choices, *more))
                 counts[name] = counts.get(name, 0) + 1
             # Anew for every name that is known: the next draw may find more behind them.
             places = {name: float(rng.random()) for name in sorted(self._ranges)}

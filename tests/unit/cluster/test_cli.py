@@ -65,6 +65,8 @@ MISTAKES = {
         [*_CURVES, "--objective", "val_rmse", "--objective", "num_parameters:min"],
         "use --searcher tpe",
     ),
+    "patience where trials are paused": ([*_CURVES, "--patience", "3"], "leave --patience out"),
+    "packs where trials are paused": ([*_CURVES, "--pack", "4"], "leave it out"),
     "a space of epochs for a searcher that compares at epochs": (
         ["tune", "matrix_factorization", "--searcher", "curves", "--search", "epochs=2..9"],
         "the space searches `epochs`",

@@ -82,3 +82,17 @@ def test_many_places_at_once_are_the_same_as_one_by_one() -> None:
     places = np.random.default_rng(0).random((100, 3))
     one_by_one = np.array([encoder.propose(place).features for place in places])
     np.testing.assert_allclose(encoder.many(places), one_by_one, atol=1e-4)
+
+
+def test_choices_that_depend_on_the_rest() -> None:
+    def space(trial: Trial) -> dict[str, Any]:
+        small = trial.suggest_categorical("small", [True, False])
+        widths = [1, 2] if small else [2, 4, 8]
+        return {"small": small, "width": trial.suggest_categorical("width", widths)}
+
+    encoder = Encoder(space)
+    for seed in range(30):
+        params, fields = sample(space, seed)
+        features = encoder.features(params)
+        assert encoder.propose(encoder.place(params)).fields.keys() == fields.keys()
+        assert (features > 0).sum() == 2, "one for each choice that was made"
