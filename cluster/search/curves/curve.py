@@ -30,8 +30,6 @@ class Curve:
         reached: the best value so far at each level reached.
         best: the best finite value; None without any.
         epoch: epochs done.
-        cost: of these epochs.
-        first_cost: of those before the first pause.
     """
 
     index: int
@@ -43,8 +41,6 @@ class Curve:
     reached: dict[int, float] = field(default_factory=dict)
     best: float | None = None
     epoch: int = 0
-    cost: float = 0.0
-    first_cost: float = 0.0
 
 
 def num_rows(curves: Iterable[Curve]) -> int:

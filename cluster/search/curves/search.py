@@ -136,15 +136,12 @@ class CurveSearch:
         self._taken(theta)
         return one.target
 
-    def report(self, trial: int, epoch: int, value: float, cost: float = 1.0) -> None:
-        """Notes a trial's value after an epoch, and what the epoch cost."""
+    def report(self, trial: int, epoch: int, value: float) -> None:
+        """Notes a trial's value after an epoch; one that is known already changes nothing."""
         one = self._trials[trial]
         if epoch <= one.epoch:
             return
         one.epoch = epoch
-        one.cost += cost
-        if epoch <= self.levels[0]:
-            one.first_cost += cost
         if np.isfinite(value):
             value = self._sign * value
             one.best = value if one.best is None else max(one.best, value)
@@ -252,15 +249,9 @@ class CurveSearch:
 
     def _wants_new(self) -> bool:
         """Whether first stages had less than their share."""
-        costs = [t.cost for t in self._trials.values()]
-        epochs = sum(t.epoch for t in self._trials.values())
-        an_epoch = sum(costs) / epochs if epochs else 1.0
-        first = total = 0.0
-        for t in self._trials.values():
-            ahead = (t.target - t.epoch) * (t.cost / t.epoch if t.epoch else an_epoch) * t.running
-            total += t.cost + ahead
-            first += t.first_cost + (ahead if t.target == self.levels[0] else 0.0)
-        return first < _SHARE_NEW * total
+        # What is under way counts as done.
+        epochs = [t.target if t.running else t.epoch for t in self._trials.values()]
+        return sum(min(e, self.levels[0]) for e in epochs) < _SHARE_NEW * sum(epochs)
 
     def _spread(self, number: int, rng: np.random.Generator) -> Decision | None:
         axes, count = self._encoder.num_axes, len(self._trials)
@@ -337,8 +328,5 @@ class CurveSearch:
         asked = rows_at(paused, [self._max_t] * len(paused), self._max_t)
         mean, sd = posterior.at(asked)
         ahead = np.array([self._next_level(t.target) - t.target for t in paused], float)
-        costs = np.array([t.cost / max(t.epoch, 1) for t in paused])
-        worth = log_expected_improvement(mean, sd, best) - 0.5 * np.log(
-            ahead * np.maximum(costs, 1e-9)
-        )
+        worth = log_expected_improvement(mean, sd, best) - 0.5 * np.log(ahead)
         return paused[int(np.argmax(worth))]
