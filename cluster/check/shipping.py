@@ -59,8 +59,9 @@ def _sent(task: str) -> Iterator[Any]:
     try:
         yield lambda job: cloudpickle.dumps(sent(job, task))
     finally:
+        now = cloudpickle.list_registry_pickle_by_value()
         for module in modules:
-            if module.__name__ not in registered:
+            if module.__name__ in now - registered:
                 cloudpickle.unregister_pickle_by_value(module)
 
 

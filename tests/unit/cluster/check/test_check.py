@@ -146,6 +146,14 @@ def test_of_a_function_only_that_it_reaches_other_machines_is_proved(
     assert failed(checked(workers, "own_net.py:train")) == ["other machines"]
 
 
+def test_a_module_imported_in_a_function_goes_along(project: Path, workers: Workers) -> None:
+    (project / "own_points.py").write_text("NUMBER = 200\n")
+    inside = "    rng = np.random.default_rng(0)\n"
+    code = GOOD.replace(inside, f"    from own_points import NUMBER\n\n{inside}")
+    (project / "own_net.py").write_text(code.replace("0, 3, 200", "0, 3, NUMBER"))
+    assert not failed(table := checked(workers, "own_net.py:Net")), table.to_string()
+
+
 def test_a_class_without_a_file_is_checked_in_python(workers: Workers) -> None:
     own: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(GOOD, "a notebook", "exec"), own)
