@@ -29,6 +29,7 @@ def tune(
     num_samples: int | None = None,
     budget: float | None = None,
     searcher: str = "tpe",
+    deterministic: bool = False,
     scheduler: str = "asha",
     metric: str = "",
     mode: str = "",
@@ -73,6 +74,8 @@ def tune(
             all of it.
         budget: for `searcher="curves"`, epochs of all trials together, in whole trainings.
         searcher: "tpe", "curves", "random" or "grid".
+        deterministic: for `searcher="curves"`, whether it decides as if four trials trained at a
+            time, so that the table is the same for any number of workers.
         scheduler: "asha", "hyperband", "median", "pbt" or "none".
         metric: validation metric to choose by; the trainable's own by default.
         mode: "min" or "max", for a metric that a function of yours reports.

@@ -65,6 +65,11 @@ class SearchRequest:
         "extends an earlier search. 10 by default, or a quarter of --num-samples.",
         low=1,
     )
+    deterministic: bool = option(
+        False,
+        "With --searcher curves: decides as if four trials trained at a time, whatever the machine; "
+        "the table is then the same for any number of workers.",
+    )
     metric: str = option("", "Validation metric to choose by; the trainable's own by default.")
     mode: str = option(
         "",
@@ -187,6 +192,11 @@ class SearchRequest:
             budget = budget or (self.num_samples / 4 if self.num_samples else _DEFAULT_BUDGET)
         elif budget is not None:
             raise UserError("--budget is for --searcher curves; others take --num-samples")
+        elif self.deterministic:
+            raise UserError(
+                "--deterministic is for --searcher curves; random and grid give the same table for "
+                "any number of workers without it, and tpe with --max-concurrent 1"
+            )
         grace = self.grace_period or max(1, (base.epochs or 1) // 4)
         request = dataclasses.replace(
             self,
@@ -264,7 +274,8 @@ class SearchRequest:
         if self.metric in self.learner.metrics:  # which tells the mode
             del plain["mode"]
         # As runs from before these were there have it.
-        for name in ("warm_start", "search", "points_to_evaluate", "objective", "constraint"):
+        later = ("warm_start", "search", "points_to_evaluate", "objective", "constraint")
+        for name in (*later, "deterministic"):
             if not plain[name]:
                 del plain[name]
         return dict(plain)

@@ -253,6 +253,7 @@ def _plan(
         num_samples=request.num_samples,
         first=first,
         refuses=refuses,
+        deterministic=request.deterministic,
     )
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from raysweep.cluster.search.curves.encoding import Encoder
+from raysweep.cluster.search.curves.places import Places
 from raysweep.cluster.search.curves.search import CurveSearch, Decision
 from raysweep.cluster.search.proposers import Point
+from raysweep.core.errors import UserError
 from raysweep.search_spaces import Suggest
 
 __all__ = ["CurvePlan"]
@@ -32,6 +34,7 @@ class CurvePlan:
         first: points that are tried before the search decides; the default configuration may be
             the first. One without params, because the space cannot express it, is trained whole.
         refuses: whether configuration fields break a constraint.
+        deterministic: decides as if a fixed number of trials trained at a time; see `Places`.
     """
 
     def __init__(
@@ -46,8 +49,10 @@ class CurvePlan:
         num_samples: int | None = None,
         first: Sequence[Point] = (),
         refuses: Callable[[dict[str, Any]], bool] | None = None,
+        deterministic: bool = False,
     ) -> None:
         self.ledger = ledger
+        self._places = Places(self._tell) if deterministic else None
         self._complete, self._refuses = complete, refuses
         self._max_t, self._epochs = max_t, budget * max_t
         self._num_samples, self._first = num_samples, list(first)
@@ -55,10 +60,15 @@ class CurvePlan:
         self._search = CurveSearch(encoder, seed, ledger.mode, max_t, allowed=self._allowed)
         self._exhausted = False
         self._told: dict[int, int] = {}  # epochs of each trial that the search knows
-        for trial in ledger:
-            self._replay(trial)
-        numbers = [(d["number"], d) for trial in ledger for d in trial.decisions]
-        self._search.restore(len(numbers), [d for _, d in sorted(numbers, key=lambda n: n[0])])
+        decisions = [(d, trial) for trial in ledger for d in trial.decisions]
+        decisions.sort(key=lambda each: each[0]["number"])
+        if self._places is not None:
+            for decision, trial in decisions:
+                self._retake(self._places, decision, trial)
+        else:
+            for trial in ledger:
+                self._replay(trial)
+        self._search.restore(len(decisions), [decision for decision, _ in decisions])
 
     def under_way(self) -> list[TrialRecord]:
         """Trials that have not reached what they were last sent to, or not said that they ended."""
@@ -80,25 +90,36 @@ class CurvePlan:
             the trial that is to train until `target`; None where the search is over, or where
             there is nothing to do before another result arrives.
         """
-        for trial in self.ledger:
-            self._tell(trial)
-        if self.spent():
+        if self._places is None:
+            for trial in self.ledger:
+                self._tell(trial)
+            return self._decide()
+        while True:
+            if self._places.free and (record := self._decide()) is not None:
+                assert record.target is not None
+                self._places.take(record, self._search.epoch(record.index), record.target)
+                return record
+            if self._places.empty or not self._places.tick():
+                return None
+
+    def _decide(self) -> TrialRecord | None:
+        if self._search.num_epochs() >= self._epochs:
             return None
         if len(self.ledger) < len(self._first):
             return self._start(*self._first[len(self.ledger)])
         more = self._num_samples is None or len(self.ledger) < self._num_samples
         decision = self._search.decide(may_start=more)
         if decision is None:
-            self._exhausted = not self.under_way()
+            self._exhausted = self._places.empty if self._places else not self.under_way()
             return None
         if decision.trial is not None:
-            self.ledger.resume(decision.trial, _as_record(decision))
+            self.ledger.resume(decision.trial, self._as_record(decision))
             self._search.resume(decision.trial, decision.theta)
             return self.ledger.trials[decision.trial]
         assert decision.proposal is not None
         proposal = decision.proposal
         record = self.ledger.add(
-            proposal.params, self._complete(proposal.fields), _as_record(decision)
+            proposal.params, self._complete(proposal.fields), self._as_record(decision)
         )
         self._search.start(record.index, proposal.params, decision.theta)
         return record
@@ -116,7 +137,7 @@ class CurvePlan:
         known = bool(params)
         target = self._search.levels[0] if known and len(self.ledger) else self._max_t
         decision = Decision(self._search.number, target, why="given")
-        record = self.ledger.add(params, config, _as_record(decision))
+        record = self.ledger.add(params, config, self._as_record(decision))
         self._search.start(record.index, params if known else None, target=target)
         return record
 
@@ -124,6 +145,20 @@ class CurvePlan:
         if self._refuses is not None and self._refuses(dict(fields)):
             return False
         return not self.ledger.has(self._complete(dict(fields)))
+
+    def _retake(self, places: Places, decision: Mapping[str, Any], trial: TrialRecord) -> None:
+        """Takes a decision that the ledger knows, when it was taken."""
+        while places.now < decision["tick"]:
+            if not places.tick():
+                raise UserError(
+                    f"ledger.jsonl: decision {decision['number']} stands above results that it was "
+                    "taken from; lines of it are missing"
+                )
+        if decision is trial.decisions[0]:
+            self._search.start(trial.index, trial.params or None, target=decision["target"])
+        else:
+            self._search.resume(trial.index)
+        places.take(trial, self._search.epoch(trial.index), decision["target"])
 
     def _replay(self, trial: TrialRecord) -> None:
         """Tells the search of a trial that the ledger knows: decisions and results in turn."""
@@ -146,17 +181,18 @@ class CurvePlan:
             told += 1
         self._told[trial.index] = told
         over = trial.status in (FINISHED, FAILED) or (trial.status == STOPPED and trial.error)
-        if over and until is None:
+        if over and (until is None or trial.epoch < until):
             self._search.end(trial.index)
 
-
-def _as_record(decision: Decision) -> dict[str, Any]:
-    """A decision as the ledger keeps it."""
-    record: dict[str, Any] = {
-        "number": decision.number,
-        "target": decision.target,
-        "why": decision.why,
-    }
-    if decision.theta is not None:
-        record |= {"theta": list(decision.theta), "rows": decision.rows}
-    return record
+    def _as_record(self, decision: Decision) -> dict[str, Any]:
+        """A decision as the ledger keeps it."""
+        record: dict[str, Any] = {
+            "number": decision.number,
+            "target": decision.target,
+            "why": decision.why,
+        }
+        if decision.theta is not None:
+            record |= {"theta": list(decision.theta), "rows": decision.rows}
+        if self._places is not None:
+            record["tick"] = self._places.now
+        return record

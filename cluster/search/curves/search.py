@@ -160,6 +160,14 @@ class CurveSearch:
         if one.target not in one.reached:
             one.reached[one.target] = -np.inf if one.best is None else one.best
 
+    def epoch(self, trial: int) -> int:
+        """Epochs that a trial has done, as far as is known."""
+        return self._trials[trial].epoch
+
+    def num_epochs(self) -> int:
+        """Epochs of all trials; what is under way counts as done."""
+        return sum(t.target if t.running else t.epoch for t in self._trials.values())
+
     # What is done about it.
 
     def decide(self, *, may_start: bool = True) -> Decision | None:

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from raysweep.cluster.runs.ledger import FINISHED, Ledger
+from raysweep.cluster.runs.ledger import FAILED, FINISHED, Ledger, TrialRecord
 from raysweep.cluster.search.curves.plan import CurvePlan
+from raysweep.core.errors import UserError
 from raysweep.core.storage import Storage
 from raysweep.search_spaces.space import Trial
 
@@ -31,7 +33,8 @@ def complete(fields: dict[str, Any]) -> dict[str, Any]:
 def plan(folder: Path, **more: Any) -> CurvePlan:
     ledger = Ledger(Storage(str(folder)), "score", "max")
     first: list[Any] = [({"x": 0.5, "n": 2}, {})]
-    return CurvePlan(ledger, suggest, 0, MAX_T, complete, first=first, budget=5, **more)
+    options: dict[str, Any] = {"first": first, "budget": 5, **more}
+    return CurvePlan(ledger, suggest, 0, MAX_T, complete, **options)
 
 
 def work(one: CurvePlan, workers: int = 1) -> None:
@@ -126,3 +129,69 @@ def test_given_points_come_first(tmp_path: Path, known: bool) -> None:
     assert (given.config["x"], given.config["n"]) == (0.25, 3)
     assert given.decisions[0]["target"] == (1 if known else MAX_T)
     assert json.loads(read(tmp_path)[0])["decision"]["why"] == "given"
+
+
+def _any_order(one: CurvePlan, workers: int, seed: int, most: int | None = None) -> None:
+    """Trains on workers of different speed: an epoch of a worker chosen by chance at a time."""
+    rng = np.random.default_rng(seed)
+    speeds = rng.uniform(0.2, 5, workers)
+    places: list[TrialRecord | None] = [None] * workers
+    interrupted = one.under_way()
+    for _ in range(10_000 if most is None else most):
+        for k, place in enumerate(places):
+            if place is None:
+                places[k] = interrupted.pop() if interrupted else one.next()
+        busy = [k for k, place in enumerate(places) if place is not None]
+        if not busy:
+            return
+        k = int(rng.choice(busy, p=speeds[busy] / speeds[busy].sum()))
+        trial = places[k]
+        assert trial is not None
+        epoch = trial.epoch + 1
+        if trial.config["x"] > 0.8:
+            one.ledger.end(trial.index, FAILED, "it broke")
+            places[k] = None
+            continue
+        one.ledger.result(trial.index, {"epoch": epoch, "score": value(trial.config, epoch)})
+        if epoch == MAX_T:
+            one.ledger.end(trial.index, FINISHED)
+        if epoch >= (trial.target or 0):
+            places[k] = None
+
+
+def _table(one: CurvePlan) -> list[tuple[Any, ...]]:
+    return [(t.config, t.status, [r["score"] for r in t.history]) for t in one.ledger]
+
+
+def test_deterministic_tables_are_equal_for_any_number_of_workers(tmp_path: Path) -> None:
+    tables = []
+    for workers, seed in ((1, 0), (2, 1), (4, 2), (4, 3), (9, 4)):
+        one = plan(tmp_path / f"{workers}-{seed}", budget=3, deterministic=True)
+        _any_order(one, workers, seed)
+        assert not one.under_way()
+        tables.append(_table(one))
+    assert "failed" in {status for _, status, _ in tables[0]}, "the case is worth something"
+    assert all(table == tables[0] for table in tables)
+    free = plan(tmp_path / "free", budget=3)
+    _any_order(free, 4, 2)
+    assert _table(free) != tables[0], "without it, timing decides"
+
+
+def test_a_deterministic_search_that_was_cut_off_ends_with_the_same_table(tmp_path: Path) -> None:
+    whole = plan(tmp_path / "whole", budget=3, deterministic=True)
+    _any_order(whole, 4, 0)
+    for k, most in enumerate((1, 9, 30)):
+        folder = tmp_path / f"{k}"
+        _any_order(plan(folder, budget=3, deterministic=True), 3, k, most)
+        again = plan(folder, budget=3, deterministic=True)
+        _any_order(again, 2, 10 + k)
+        assert _table(again) == _table(whole)
+
+
+def test_a_ledger_without_some_of_its_results_is_not_gone_on_with(tmp_path: Path) -> None:
+    _any_order(plan(tmp_path, budget=3, deterministic=True), 4, 0)
+    lines = read(tmp_path)
+    gone = next(k for k, line in enumerate(lines) if '"trial"' not in line)
+    (tmp_path / "ledger.jsonl").write_text("".join(lines[:gone] + lines[gone + 1 :]))
+    with pytest.raises(UserError, match="lines of it are missing"):
+        plan(tmp_path, budget=3, deterministic=True)
