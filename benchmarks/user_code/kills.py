@@ -4,7 +4,8 @@ python -m benchmarks.user_code.kills              # 20 kills for each way in; 20
 python -m benchmarks.user_code.kills --quick      # 4 kills for each way in
 
 There are three ways into raysweep: a function with checkpoints, a `tune.Trainable` and a
-`raysweep.TensorLearner`. Each is searched by `raysweep tune` with one trial at a time. At random
+`raysweep.TensorLearner`. Each is searched by `raysweep tune` with one trial at a time, the last one
+also by `--searcher curves`, which pauses trials, with one and with two at a time. At random
 moments a worker is killed, or the command with all that is in its process group, in turns; a
 command that was killed is run again at once. In the end its table must be that of an undisturbed
 search but for times, and each report must be in the ledger once.
@@ -36,11 +37,16 @@ from benchmarks.harness import CONSOLE, Contestant, environment, save, scratch, 
 _HERE = Path(__file__).resolve().parent
 _SCORE = ("steps.py:space", "--metric", "score", "--mode", "max", "--epochs", "20")
 _RANGES = ("--search", "width=4..64:log", "--search", "learning_rate=1e-3..1e-1:log")
+_ONE = ("--max-concurrent", "1")
+_TENSORS = ("net.py:Net", *_RANGES, "--epochs", "20")
+_TWO = ("--max-concurrent", "2", "--deterministic")
 # What comes after `raysweep tune`.
 WAYS = {
-    "function": ("steps.py:climb", *_SCORE),
-    "Trainable": ("steps.py:Climber", *_SCORE),
-    "TensorLearner": ("net.py:Net", *_RANGES, "--epochs", "20"),
+    "function": ("steps.py:climb", *_SCORE, *_ONE),
+    "Trainable": ("steps.py:Climber", *_SCORE, *_ONE),
+    "TensorLearner": (*_TENSORS, *_ONE),
+    "curves, one trial at a time": (*_TENSORS, "--searcher", "curves", *_ONE),
+    "curves, two at a time": (*_TENSORS, "--searcher", "curves", *_TWO),
 }
 _LONGEST_S = 1.5  # from the first result after a start or a kill to the next kill
 _SILENT_S = 240.0  # without a result, a search counts as hung
@@ -95,7 +101,7 @@ class Search:
     def __init__(self, way: str, name: str, folder: Path, trials: int) -> None:
         self.run = folder / "runs" / name
         self._folder = folder
-        size = ("--num-samples", str(trials), "--max-concurrent", "1", "--name", name)
+        size = ("--num-samples", str(trials), "--name", name)
         self._command = [sys.executable, "-m", "raysweep", "tune", *WAYS[way], *size]
         self._seen: dict[int, psutil.Process] = {}
 

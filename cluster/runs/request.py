@@ -197,7 +197,9 @@ class SearchRequest:
                 "--deterministic is for --searcher curves; random and grid give the same table for "
                 "any number of workers without it, and tpe with --max-concurrent 1"
             )
-        grace = self.grace_period or max(1, (base.epochs or 1) // 4)
+        grace = self.grace_period
+        if not grace and not (self.searches and self.searcher == "curves"):
+            grace = max(1, (base.epochs or 1) // 4)
         request = dataclasses.replace(
             self,
             metric=metric,
@@ -334,6 +336,11 @@ def _check_curves(request: SearchRequest, base: Any, objective: tuple[str, ...])
         raise UserError(
             f"--scheduler {request.scheduler}: --searcher curves pauses trials itself; leave "
             "--scheduler out, or use --searcher tpe"
+        )
+    if request.grace_period or request.reduction_factor != 3:
+        raise UserError(
+            "--grace-period and --reduction-factor are ASHA's, and --searcher curves decides for "
+            "itself how far each trial goes; leave them out, or use --searcher tpe"
         )
     if len(objective) > 1:
         raise UserError(

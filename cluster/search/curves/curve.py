@@ -27,7 +27,7 @@ class Curve:
         target: the epoch that it was last sent to.
         running: whether it is on its way there.
         over: whether it cannot go on.
-        reached: the best value so far at each level reached.
+        reached: the best value so far, at each epoch reached whose value counts.
         best: the best finite value; None without any.
         epoch: epochs done.
     """
@@ -44,7 +44,7 @@ class Curve:
 
 
 def num_rows(curves: Iterable[Curve]) -> int:
-    """How many results there are at levels, of configurations that the space can express."""
+    """How many rows there are, of configurations that the space can express."""
     return sum(len(each.reached) for each in curves if each.features is not None)
 
 
@@ -57,7 +57,7 @@ def rows_at(curves: Sequence[Curve], epochs: Sequence[float], max_t: int) -> Row
 
 
 def observed(curves: Iterable[Curve], max_t: int) -> tuple[Rows, Floats]:
-    """A row for each level that each trial has reached, at most 300 of them, and their values.
+    """A row for each watched epoch that each trial has reached, at most 300, and their values.
 
     The value is the best one so far, as a rank among all: a normal score, standardised. A trial
     that has no value gets the worst there is.

@@ -7,6 +7,7 @@ decision is a function of the seed, of its number and of what is known when it i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +29,7 @@ _FIRST_RESULTS = 3
 _SHARE_NEW = 0.4  # of all epochs, for first stages
 _UNIFORM, _LOCAL, _CENTRES = 300, 150, 5
 _TRIED = 100  # of these candidates, until one is allowed
+_APART = 1.35  # the next epoch whose value counts is so many times as late
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,21 @@ def _threads() -> ThreadpoolController:
 
 
 def pause_levels(max_t: int) -> list[int]:
-    """The epochs at which trials pause, and the last one: about max_t/27, and thrice the last."""
-    levels, level = [], max(1, round(max_t / 27))
-    while max_t - level >= 0.3 * max_t:
-        levels.append(level)
-        level *= 3
-    return [*levels, max_t]
+    """The epochs at which trials pause, and the last one.
+
+    The first is about max_t/27, and not the very first epoch of 8 or more: of the first one, ranks
+    say little. Each of the others is about three times the one before.
+    """
+    first = max(1 if max_t < 8 else 2, round(max_t / 27))
+    stages = max(1, math.ceil(math.log(max_t / first, 3) - 0.15)) if first < max_t else 1
+    levels = {round(first * (max_t / first) ** (k / stages)) for k in range(stages)}
+    return [*sorted(level for level in levels if level < max_t), max_t]
+
+
+def watched_epochs(max_t: int) -> frozenset[int]:
+    """The epochs whose values are taken into account: each of the first, then ever fewer."""
+    count = math.ceil(math.log(max_t, _APART)) if max_t > 1 else 0
+    return frozenset({*(round(_APART**k) for k in range(count)), *pause_levels(max_t)})
 
 
 class CurveSearch:
@@ -94,6 +105,7 @@ class CurveSearch:
     ) -> None:
         self._allowed = allowed or (lambda fields: True)
         self.levels = pause_levels(max_t)
+        self._watched = watched_epochs(max_t)
         self._encoder, self._seed, self._max_t = encoder, seed, max_t
         self._sign = 1.0 if mode == "max" else -1.0
         self._trials: dict[int, Curve] = {}
@@ -147,7 +159,7 @@ class CurveSearch:
             one.best = value if one.best is None else max(one.best, value)
         else:
             one.over = True
-        if epoch in self.levels:
+        if epoch in self._watched:
             one.reached[epoch] = -np.inf if one.best is None else one.best
         if epoch >= one.target:
             one.running = False

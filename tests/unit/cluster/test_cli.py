@@ -65,6 +65,11 @@ MISTAKES = {
         [*_CURVES, "--objective", "val_rmse", "--objective", "num_parameters:min"],
         "use --searcher tpe",
     ),
+    "rungs where trials are paused": ([*_CURVES, "--grace-period", "3"], "are ASHA's"),
+    "one table for a searcher that needs no waiting": (
+        ["tune", "matrix_factorization", "l2", "--deterministic"],
+        "is for --searcher curves",
+    ),
     "patience where trials are paused": ([*_CURVES, "--patience", "3"], "leave --patience out"),
     "packs where trials are paused": ([*_CURVES, "--pack", "4"], "leave it out"),
     "a space of epochs for a searcher that compares at epochs": (

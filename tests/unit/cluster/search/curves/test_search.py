@@ -61,9 +61,10 @@ def build(seed: int = 0, mode: str = "max", space: Any = suggest, **more: Any) -
 
 def test_trials_pause_where_it_says() -> None:
     assert pause_levels(52) == [2, 6, 18, 52]
-    assert pause_levels(50) == [2, 6, 18, 50]
-    assert pause_levels(12) == [1, 3, 12]
-    assert pause_levels(4) == [1, 4]
+    assert pause_levels(50) == [2, 6, 17, 50]
+    assert pause_levels(12) == [2, 5, 12]
+    assert pause_levels(4) == [1, 2, 4]
+    assert pause_levels(2) == [1, 2]
     assert pause_levels(1) == [1]
 
 
