@@ -28,6 +28,7 @@ def tune(
     search: str | Sequence[str] = (),
     num_samples: int | None = None,
     budget: float | None = None,
+    until: float | None = None,
     searcher: str = "tpe",
     scheduler: str = "asha",
     metric: str = "",
@@ -72,6 +73,8 @@ def tune(
         num_samples: trials in all, the default configuration among them; 40 by default, for a grid
             all of it.
         budget: for `searcher="curves"`, epochs of all trials together, in whole trainings.
+        until: for `searcher="curves"`, ends the search when the next tenth of its budget is
+            expected to improve the metric by less.
         searcher: "tpe", "curves", "random" or "grid".
         scheduler: "asha", "hyperband", "median", "pbt" or "none".
         metric: validation metric to choose by; the trainable's own by default.

@@ -54,15 +54,10 @@ def search_summary(
         "num_trials": len(ledger),
         "counts": counts,
         "best": trial_summary(ledger, ranked[0]) if ranked else None,
-        "default": trial_summary(ledger, ledger.trials[0]) if _has_default(ledger) else None,
+        "default": trial_summary(ledger, ledger.default) if ledger.default else None,
         "failures": [{"trial": t.index, "error": t.error} for t in ledger if t.status == FAILED],
         **front_record(ledger),
     }
-
-
-def _has_default(ledger: Ledger) -> bool:
-    """Whether trial 0 has the default configuration; code without one starts with any other."""
-    return len(ledger) > 0 and not ledger.trials[0].params
 
 
 def _searched(ledger: Ledger) -> set[str]:

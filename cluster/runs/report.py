@@ -122,6 +122,8 @@ def is_complete(run: SavedRun) -> bool:
         return False
     if (epochs := run.request.max_epochs) is not None:
         # Trials that were paused end when their search does.
+        if run.ledger.outlook and "until" in run.ledger.outlook:
+            return True
         ended = any(t.status == STOPPED and not t.error for t in run.ledger)
         return ended or sum(t.epoch for t in run.ledger) >= epochs
     wanted = run.request.num_samples

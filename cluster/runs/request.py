@@ -65,6 +65,11 @@ class SearchRequest:
         "extends an earlier search. 10 by default, or a quarter of --num-samples.",
         low=1,
     )
+    until: float | None = option(
+        None,
+        "With --searcher curves: ends the search when the next tenth of its budget is expected to "
+        "improve the metric by less than this.",
+    )
     metric: str = option("", "Validation metric to choose by; the trainable's own by default.")
     mode: str = option(
         "",
@@ -187,6 +192,7 @@ class SearchRequest:
             budget = budget or (self.num_samples / 4 if self.num_samples else _DEFAULT_BUDGET)
         elif budget is not None:
             raise UserError("--budget is for --searcher curves; others take --num-samples")
+        _check_until(self)
         grace = self.grace_period or max(1, (base.epochs or 1) // 4)
         request = dataclasses.replace(
             self,
@@ -258,9 +264,9 @@ class SearchRequest:
         return dict(self.config(fields).to_dict())
 
     def identity(self) -> dict[str, Any]:
-        """What makes two requests the same search; larger num_samples and budget extend it."""
+        """What makes two requests the same search; what says only how far it goes is left out."""
         plain = json.loads(json.dumps(dataclasses.asdict(self), default=list))
-        del plain["num_samples"], plain["budget"]
+        del plain["num_samples"], plain["budget"], plain["until"]
         if self.metric in self.learner.metrics:  # which tells the mode
             del plain["mode"]
         # As runs from before these were there have it.
@@ -333,6 +339,21 @@ def _check_curves(request: SearchRequest, base: Any, objective: tuple[str, ...])
         raise UserError(
             "--searcher curves plans with the number of reports that a trial makes; give it by "
             "--epochs, or use --searcher tpe"
+        )
+
+
+def _check_until(request: SearchRequest) -> None:
+    """Refuses an --until that no search could end by."""
+    if request.until is None:
+        return
+    if not (request.searches and request.searcher == "curves"):
+        raise UserError(
+            "--until is for --searcher curves, which says what going on is expected to bring; add "
+            "that, or use --patience or --target"
+        )
+    if not 0 < request.until < math.inf:
+        raise UserError(
+            f"--until {request.until:g}: give a number above 0, in the units of the metric"
         )
 
 
