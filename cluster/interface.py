@@ -391,6 +391,8 @@ class Run:
     def report(self, folder: str | os.PathLike[str] | None = None) -> str:
         """Writes the report; returns the address of its page. See `raysweep report`."""
         from raysweep.cluster.runs.report import write_report
+        from raysweep.cluster.search.curves.seen import predicted_finals
         from raysweep.core.storage import Storage
 
-        return write_report([self.saved], None if folder is None else Storage(folder))
+        to = None if folder is None else Storage(folder)
+        return write_report([self.saved], to, finals=predicted_finals)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
+from scipy.special import chdtri
 
 from raysweep.cluster.search.curves.curve import (
     Curve,
@@ -28,7 +29,7 @@ __all__ = ["Outlook"]
 _NEW, _NEAR = 67, 33  # configurations that might be started: anywhere, and near the best trials
 _CENTRES = 5
 _SHARE_NEW = 0.4  # of further epochs, for first stages, as the search has it
-_DRAWS = 1024
+_DRAWS = 4096
 # The process takes its own parameters for certain. These make up for it: with them, what was
 # expected on 72 recorded searches is what came, to within a factor of two; see docs/search.md.
 _FREEDOM, _WIDER = 3.0, 1.2
@@ -147,7 +148,7 @@ class Outlook:
         is under way goes on to where it pauses; of the rest, two fifths go to first stages of new
         configurations (of 100, a third of them near the best trials) and the others to paused
         trials, each time to the one whose final value promises the largest expected improvement
-        for its costs. From the process's posterior, 1024 sets of the values that these trials would
+        for its costs. From the process's posterior, 4096 sets of the values that these trials would
         have are drawn together. A draw is heavier in its tails than normal (Student's t, three
         degrees of freedom, scale 1.2), because the process's own parameters are not certain. Of
         each set the best value counts, as a normal score; it becomes a value of the metric by
@@ -185,7 +186,9 @@ class Outlook:
         times = np.log(reach[on]) / np.log(max(self._max_t, 2))
         mean, covariance = self._at(Rows(features[on], indexes[on], times))
         spread, axes = np.linalg.eigh(covariance)
-        heavy = _WIDER * np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, (_DRAWS, 1)))
+        # Tails as heavy as they should be in every estimate, and not by luck.
+        shares = (rng.permutation(_DRAWS)[:, None] + 0.5) / _DRAWS
+        heavy = _WIDER * np.sqrt(_FREEDOM / chdtri(_FREEDOM, shares))
         normal = rng.standard_normal((_DRAWS, len(on))) * np.sqrt(np.maximum(spread, 0.0))
         best = (mean + heavy * (normal @ axes.T)).max(1)
         better = self._scale(best) - self._scale(np.array([self._best]))
