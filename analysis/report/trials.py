@@ -19,7 +19,7 @@ from raysweep.analysis.effects.columns import Column, make_columns
 from raysweep.analysis.effects.effect import Effect, Interaction
 from raysweep.analysis.effects.estimate import EffectModel, fit_trials
 from raysweep.analysis.report.certainty import Certainty, certainty
-from raysweep.analysis.report.pauses import Stage
+from raysweep.analysis.report.stages import Stage
 from raysweep.core.config import Config
 from raysweep.core.objectives import Constraint, Objective
 

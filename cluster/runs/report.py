@@ -17,7 +17,7 @@ from raysweep.core.targets import is_target
 
 if TYPE_CHECKING:
     from raysweep.analysis.report.build import Subject
-    from raysweep.analysis.report.pauses import Stage
+    from raysweep.analysis.report.stages import Stage
     from raysweep.analysis.report.trials import Trials
     from raysweep.cluster.runs.saved_run import SavedRun
 
@@ -100,7 +100,7 @@ def run_subject(run: SavedRun, finals: Finals | None = None) -> Subject:
 
 def _stages(run: SavedRun) -> list[Stage]:
     """What trials of a search that pauses them were sent to train, in order."""
-    from raysweep.analysis.report.pauses import Stage
+    from raysweep.analysis.report.stages import Stage
 
     stages = []
     for trial in run.ledger:

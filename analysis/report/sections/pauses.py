@@ -7,14 +7,13 @@ from collections import Counter
 
 from raysweep.analysis.outlook import expectation, why_ended
 from raysweep.analysis.report.page import Cell, Grid, Section
-from raysweep.analysis.report.pauses import (
-    Stage,
+from raysweep.analysis.report.pause_figures import (
     decisions_picture,
     finals_picture,
-    kind,
     promising,
 )
 from raysweep.analysis.report.sections.wording import listed
+from raysweep.analysis.report.stages import Stage, kind
 from raysweep.analysis.report.trials import RunFacts, Trials
 
 __all__ = ["pauses"]

@@ -1,61 +1,32 @@
-"""What a search that pauses trials decided, as the report sees it: plain data, and pictures."""
+"""The report's pictures of a search that pauses trials: what it decided and expects."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from raysweep.analysis.report.page import Picture, picture
+from raysweep.analysis.report.stages import kind
 from raysweep.analysis.report.style import BLUE, GREEN, GREY, ORANGE, RED, new_figure
 
 if TYPE_CHECKING:
     from raysweep.analysis.report.trials import RunFacts, Trials
 
-__all__ = ["KINDS", "Stage", "decisions_picture", "finals_picture", "kind", "promising"]
+__all__ = ["decisions_picture", "finals_picture", "promising"]
 
-MOST_FORECASTS = 12
+_MOST_FORECASTS = 12
 _COLORS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9")
-KINDS = {"default": "default", "new": "new trials", "resume": "resumed trials"}
+_KINDS = {"default": "default", "new": "new trials", "resume": "resumed trials"}
 _KIND_COLORS = {"default": "black", "new": BLUE, "resume": ORANGE}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a trial trained without a pause.
-
-    Attributes:
-        trial: its index.
-        after: epochs that all trials had had when it was decided.
-        start: the epoch that it went on from; 0 of a new trial.
-        end: the epoch that it has reached of those that it was sent to.
-        why: default, given, spread, random, improve or resume.
-        final: the value that was expected of it in the end, and the ends of a 95% interval; None
-            where nothing was predicted.
-        best: the best value of all trials until then; None where nothing was predicted.
-    """
-
-    trial: int
-    after: int
-    start: int
-    end: int
-    why: str
-    final: tuple[float, float, float] | None = None
-    best: float | None = None
-
-
-def kind(stage: Stage) -> str:
-    """default, new or resume."""
-    return stage.why if stage.why in ("default", "resume") else "new"
 
 
 def promising(trials: Trials, facts: RunFacts) -> list[int]:
     """The dozen paused trials of which most is expected in the end, the best first."""
     sign = trials.sign
     ranked = sorted(facts.finals, key=lambda index: (-sign * facts.finals[index][0], index))
-    return ranked[:MOST_FORECASTS]
+    return ranked[:_MOST_FORECASTS]
 
 
 def finals_picture(trials: Trials, facts: RunFacts, title: str) -> Picture:
@@ -152,7 +123,7 @@ def decisions_picture(trials: Trials, facts: RunFacts, title: str) -> Picture:
     for index in {s.trial for s in facts.stages if s.why == "resume"}:
         ends = [(s.after, s.after + s.end - s.start) for s in facts.stages if s.trial == index]
         ax.plot([ends[0][1], ends[-1][0]], [index] * 2, color="0.8", linewidth=0.7, zorder=0)
-    for name, label in KINDS.items():
+    for name, label in _KINDS.items():
         if any(kind(s) == name for s in facts.stages):
             ax.plot([], [], color=_KIND_COLORS[name], linewidth=2.4, label=label)
     ax.set_xlabel("epochs of all trials together", fontsize=8.5)
