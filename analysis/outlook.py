@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["expectation", "gain_text", "little_is_left", "more_budget", "why_ended"]
+__all__ = ["expectation", "gain_text", "little_is_left", "more_budget"]
 
 _LITTLE = 0.02  # of what searching has brought so far
 
@@ -19,26 +19,19 @@ def gain_text(gain: float) -> str:
 
 
 def expectation(outlook: Mapping[str, Any], metric: str) -> str:
-    """What the next tenth of the budget is expected to bring.
+    """What the next tenth of the budget is expected to bring, and whether the search ended by it.
 
     Args:
         outlook: as `Ledger.outlook` has it.
         metric: its name.
     """
     epochs = f"{outlook['epochs']:g} epoch{'' if outlook['epochs'] == 1 else 's'}"
-    return (
-        f"Another tenth of the budget ({epochs}) is expected to improve {metric} by "
-        f"{gain_text(outlook['gain'])}."
-    )
-
-
-def why_ended(outlook: Mapping[str, Any]) -> str:
-    """Why the search ended before its budget did; empty where it did not."""
+    expected = f"nother tenth of the budget ({epochs}) is expected to improve {metric} by "
     if "until" not in outlook:
-        return ""
+        return f"A{expected}{gain_text(outlook['gain'])}."
     return (
-        f"The search ended because less than {outlook['until']:g} is expected from another tenth "
-        "of its budget (--until). A smaller --until goes on."
+        f"The search ended early: a{expected}{outlook['gain']:.4g}, less than --until "
+        f"{outlook['until']:g}. A smaller --until goes on."
     )
 
 

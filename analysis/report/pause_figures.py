@@ -25,7 +25,12 @@ _KIND_COLORS = {"default": "black", "new": BLUE, "resume": ORANGE}
 def promising(trials: Trials, facts: RunFacts) -> list[int]:
     """The dozen paused trials of which most is expected in the end, the best first."""
     sign = trials.sign
-    ranked = sorted(facts.finals, key=lambda index: (-sign * facts.finals[index][0], index))
+    known = [
+        n for row, n in enumerate(map(trials.number, range(len(trials)))) if trials.curves[row]
+    ]
+    ranked = sorted(
+        set(facts.finals) & set(known), key=lambda index: (-sign * facts.finals[index][0], index)
+    )
     return ranked[:_MOST_FORECASTS]
 
 
@@ -34,7 +39,7 @@ def finals_picture(trials: Trials, facts: RunFacts, title: str) -> Picture:
     figure, ax = new_figure(title, 3.9)
     most = max(facts.max_epochs, 1)
     rows = {trials.number(row): row for row in range(len(trials))}
-    shown = [index for index in promising(trials, facts) if trials.curves[rows[index]]]
+    shown = promising(trials, facts)
     known = (trials.best, trials.default)
     for row, curve in enumerate(trials.curves):
         if curve and row not in known and trials.number(row) not in shown:
@@ -83,22 +88,14 @@ def finals_picture(trials: Trials, facts: RunFacts, title: str) -> Picture:
 
 
 def _limits(ax: Any, trials: Trials, facts: RunFacts, shown: Sequence[int]) -> None:
-    """All expectations, half of the bands and of the curves' ends; of the rest what fits."""
+    """All expectations, half of the bands and of their curves' ends; of the rest what fits."""
     sign = trials.sign
-    ends = [sign * c[-1] for c in trials.curves if c and np.isfinite(c[-1])]
+    rows = {trials.number(row): row for row in range(len(trials))}
     good = [sign * trials.values[at] for at in (trials.best, trials.default) if at is not None]
     good += [sign * facts.finals[index][0] for index in shown]
-    if not good or not ends:
-        return
-    bands = [sorted(sign * v for v in facts.finals[index][1:]) for index in shown]
-    high = max([*good, *(band[1] for band in bands)])
-    low = min(
-        [
-            *good,
-            float(np.median(ends)),
-            *([float(np.median([band[0] for band in bands]))] if bands else []),
-        ]
-    )
+    bands = np.array([sorted(sign * v for v in facts.finals[index][1:]) for index in shown])
+    ends = [sign * trials.curves[rows[index]][-1] for index in shown]
+    high, low = max([*good, *bands[:, 1]]), min([*good, np.median(bands[:, 0]), np.median(ends)])
     margin = 0.07 * (high - low) or 0.01
     limits = sign * np.array([low - margin, high + margin])
     ax.set_ylim(limits.min(), limits.max())

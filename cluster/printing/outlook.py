@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from raysweep.analysis.outlook import expectation, little_is_left, more_budget, why_ended
+from raysweep.analysis.outlook import expectation, little_is_left, more_budget
 from raysweep.cluster.runs.ledger import Ledger
 from raysweep.cluster.runs.request import SearchRequest
 
-__all__ = ["next_step", "outlook_record", "outlook_sentences"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["next_step", "outlook_record", "print_outlook"]
 
 
 def outlook_record(ledger: Ledger) -> dict[str, Any]:
@@ -17,13 +20,10 @@ def outlook_record(ledger: Ledger) -> dict[str, Any]:
     return {"outlook": ledger.outlook} if ledger.outlook else {}
 
 
-def outlook_sentences(ledger: Ledger) -> list[str]:
-    """What is expected of another tenth of the budget, and whether the search ended by it."""
-    if not ledger.outlook:
-        return []
-    return list(
-        filter(None, (expectation(ledger.outlook, ledger.metric), why_ended(ledger.outlook)))
-    )
+def print_outlook(console: Console, ledger: Ledger) -> None:
+    """Prints what another tenth of the budget is expected to bring, if anything is known of it."""
+    if ledger.outlook:
+        console.print(expectation(ledger.outlook, ledger.metric), markup=False)
 
 
 def next_step(request: SearchRequest, ledger: Ledger, confirm: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raysweep.cluster.printing.front import print_front
-from raysweep.cluster.printing.outlook import next_step, outlook_sentences
+from raysweep.cluster.printing.outlook import next_step, print_outlook
 from raysweep.cluster.printing.search import (
     comparison,
     counts_line,
@@ -82,8 +82,7 @@ def print_run(run: SavedRun) -> None:
     if summary["num_trials"]:
         console.print(counts_line(summary["counts"]))
     print_front(console, run.ledger, summary["searched"])
-    for sentence in outlook_sentences(run.ledger):
-        console.print(sentence, markup=False)
+    print_outlook(console, run.ledger)
     if summary["state"] == "interrupted":
         console.print("the command above goes on where it stopped")
     console.print(f"report    raysweep report {summary['run']}", markup=False)

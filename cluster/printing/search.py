@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysweep.cluster.printing.front import front_record, print_front, value_text
-from raysweep.cluster.printing.outlook import next_step, outlook_record, outlook_sentences
+from raysweep.cluster.printing.outlook import next_step, outlook_record, print_outlook
 from raysweep.cluster.runs.effects import effect_record, search_effects
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from raysweep.cluster.runs.request import SearchRequest
@@ -101,8 +101,7 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     console.print(counts_line(summary["counts"]))
     print_front(console, result.ledger, summary["searched"])
     _print_effects(console, effects, request.metric, has_default=bool(summary["default"]))
-    for sentence in outlook_sentences(result.ledger):
-        console.print(sentence, markup=False)
+    print_outlook(console, result.ledger)
     run = result.storage.uri
     console.print(f"table        {run}/trials.parquet", markup=False)
     if summary["best"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from raysweep.analysis.outlook import expectation, why_ended
+from raysweep.analysis.outlook import expectation
 from raysweep.analysis.report.page import Cell, Grid, Section
 from raysweep.analysis.report.pause_figures import (
     decisions_picture,
@@ -40,7 +40,7 @@ def pauses(trials: Trials, facts: RunFacts) -> list[Section]:
     title = f"{len(resumed)} of {len(trials)} trials went on after a pause"
     sentences = [_split(facts), _begun(facts)]
     if outlook := facts.outlook:
-        sentences += [expectation(outlook, trials.metric), why_ended(outlook)]
+        sentences.append(expectation(outlook, trials.metric))
     share = f"{_shares(facts)['resume']:.0%} of all epochs went to resumed trials"
     pictures = [decisions_picture(trials, facts, share)]
     grids = [grid for grid in (_resumed(trials, facts), _expected(trials, facts)) if grid.rows]

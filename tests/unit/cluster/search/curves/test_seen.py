@@ -136,7 +136,8 @@ def test_a_search_that_ended_by_its_limit_is_over_and_says_so(
     assert is_complete(ended)
     print_run(ended)
     said = capsys.readouterr().out
-    assert "less than 0.5 is expected from another tenth of its budget (--until)" in said
+    assert "The search ended early: another tenth of the budget (1.8 epochs)" in said
+    assert "less than --until 0.5. A smaller --until goes on." in said
     assert "little is left to gain here" in said
     written = (ended.storage.read("ledger.jsonl")).decode().splitlines()
     assert any("until" in json.loads(line).get("outlook", {}) for line in written)
