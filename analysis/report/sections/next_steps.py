@@ -119,9 +119,13 @@ def _extended(facts: RunFacts, times: int, num_samples: int) -> str:
 
 
 def _with_option(facts: RunFacts, name: str, value: str) -> str:
-    """The run's command with another value of an option."""
+    """The run's command with another value of an option, and without what would end it at once."""
     command = str(facts.experiment.get("command", "raysweep tune"))
     words = shlex.split(command)
+    if "--until" in words[:-1]:
+        at = words.index("--until")
+        del words[at : at + 2]
+        command = shlex.join(words)
     if name in words[:-1]:
         words[words.index(name) + 1] = value
         return shlex.join(words)
