@@ -28,6 +28,7 @@ def tune(
     search: str | Sequence[str] = (),
     num_samples: int | None = None,
     budget: float | None = None,
+    until: float | None = None,
     searcher: str = "tpe",
     deterministic: bool = False,
     scheduler: str = "asha",
@@ -73,6 +74,8 @@ def tune(
         num_samples: trials in all, the default configuration among them; 40 by default, for a grid
             all of it.
         budget: for `searcher="curves"`, epochs of all trials together, in whole trainings.
+        until: for `searcher="curves"`, ends the search when the next tenth of its budget is
+            expected to improve the metric by less.
         searcher: "tpe", "curves", "random" or "grid".
         deterministic: for `searcher="curves"`, whether it decides as if four trials trained at a
             time, so that the table is the same for any number of workers.
@@ -391,6 +394,8 @@ class Run:
     def report(self, folder: str | os.PathLike[str] | None = None) -> str:
         """Writes the report; returns the address of its page. See `raysweep report`."""
         from raysweep.cluster.runs.report import write_report
+        from raysweep.cluster.search.curves.seen import predicted_finals
         from raysweep.core.storage import Storage
 
-        return write_report([self.saved], None if folder is None else Storage(folder))
+        to = None if folder is None else Storage(folder)
+        return write_report([self.saved], to, finals=predicted_finals)

@@ -15,6 +15,7 @@ from raysweep.analysis.report.sections.front import front
 from raysweep.analysis.report.sections.headline import headline
 from raysweep.analysis.report.sections.how_made import how_made
 from raysweep.analysis.report.sections.next_steps import next_steps
+from raysweep.analysis.report.sections.pauses import pauses
 from raysweep.analysis.report.sections.questions import placement, widths
 from raysweep.analysis.report.sections.ranking import ranking
 from raysweep.analysis.report.sections.search import cost, curves, paths
@@ -70,6 +71,7 @@ def _sections(subject: Subject) -> list[Section]:
         pairs(trials),
         paths(trials),
         curves(trials, facts),
+        *pauses(trials, facts),
         cost(trials, facts),
         next_steps(trials, facts),
         how_made(trials, facts),

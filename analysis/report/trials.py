@@ -19,6 +19,7 @@ from raysweep.analysis.effects.columns import Column, make_columns
 from raysweep.analysis.effects.effect import Effect, Interaction
 from raysweep.analysis.effects.estimate import EffectModel, fit_trials
 from raysweep.analysis.report.certainty import Certainty, certainty
+from raysweep.analysis.report.stages import Stage
 from raysweep.core.config import Config
 from raysweep.core.objectives import Constraint, Objective
 
@@ -41,6 +42,10 @@ class RunFacts:
         experiment: the run's experiment.yaml.
         confirmed: its confirm.json; None if the test set was never opened.
         complete: whether all trials of the request are over.
+        stages: of a search that pauses trials, what each was sent to train, in order.
+        finals: where its paused trials would end, by their numbers: the value expected and the ends
+            of a 95% interval.
+        outlook: what it expects of going on, as the ledger has it; None where nothing is expected.
     """
 
     name: str
@@ -48,6 +53,14 @@ class RunFacts:
     experiment: Mapping[str, Any]
     confirmed: Mapping[str, Any] | None = None
     complete: bool = True
+    stages: tuple[Stage, ...] = ()
+    finals: Mapping[int, tuple[float, float, float]] = dataclasses.field(default_factory=dict)
+    outlook: Mapping[str, Any] | None = None
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of a whole training; 0 where nobody says so."""
+        return int(self.request["settings"].get("epochs") or 0)
 
     @property
     def request(self) -> Mapping[str, Any]:
@@ -124,7 +137,8 @@ class Trials:
     @property
     def has_default(self) -> bool:
         """Whether trial 0 has a default configuration, and not one that the searcher chose."""
-        return not self.params or not self.params[0]
+        known: bool = self.table.attrs.get("has_default", not self.params or not self.params[0])
+        return known
 
     @cached_property
     def curves(self) -> list[list[float]]:

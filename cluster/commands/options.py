@@ -82,8 +82,9 @@ _PAIRS: dict[str, Any] = {
     ],
 }
 _GROUPS = {
-    "Search": "search objective constraint num_samples budget searcher deterministic scheduler "
-    "grace_period reduction_factor warm_start points_to_evaluate pack target patience time_budget",
+    "Search": "search objective constraint num_samples budget until searcher deterministic "
+    "scheduler grace_period reduction_factor warm_start points_to_evaluate pack target patience "
+    "time_budget",
     "Metric": "metric mode",
     "Data": "dataset data_dir split data",
     "Trials": "epochs settings seed cpus gpus workers max_concurrent",

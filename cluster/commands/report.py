@@ -43,9 +43,10 @@ def report(
 
     from raysweep.cluster.runs.report import write_report
     from raysweep.cluster.runs.saved_run import open_run
+    from raysweep.cluster.search.curves.seen import predicted_finals
     from raysweep.core.storage import Storage
 
     named: list[str | None] = list(runs) if runs else [None]
     opened = [open_run(run, storage) for run in named]
-    path = write_report(opened, Storage(out) if out else None)
+    path = write_report(opened, Storage(out) if out else None, finals=predicted_finals)
     print(dumps({"report": path}) if json else f"report  {path}")

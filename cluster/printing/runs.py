@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raysweep.cluster.printing.front import print_front
+from raysweep.cluster.printing.outlook import next_step, print_outlook
 from raysweep.cluster.printing.search import (
     comparison,
     counts_line,
@@ -81,9 +82,13 @@ def print_run(run: SavedRun) -> None:
     if summary["num_trials"]:
         console.print(counts_line(summary["counts"]))
     print_front(console, run.ledger, summary["searched"])
+    print_outlook(console, run.ledger)
     if summary["state"] == "interrupted":
         console.print("the command above goes on where it stopped")
     console.print(f"report    raysweep report {summary['run']}", markup=False)
+    if summary["state"] == "finished" and run.ledger.outlook:
+        step = next_step(run.request, run.ledger, f"raysweep confirm {summary['run']}")
+        console.print(f"next      {step}", markup=False)
 
 
 def print_best(run: SavedRun, best: TrialRecord | None = None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysweep.cluster.printing.front import front_record, print_front, value_text
+from raysweep.cluster.printing.outlook import next_step, outlook_record, print_outlook
 from raysweep.cluster.runs.effects import effect_record, search_effects
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from raysweep.cluster.runs.request import SearchRequest
@@ -54,15 +55,11 @@ def search_summary(
         "num_trials": len(ledger),
         "counts": counts,
         "best": trial_summary(ledger, ranked[0]) if ranked else None,
-        "default": trial_summary(ledger, ledger.trials[0]) if _has_default(ledger) else None,
+        "default": trial_summary(ledger, ledger.default) if ledger.default else None,
         "failures": [{"trial": t.index, "error": t.error} for t in ledger if t.status == FAILED],
         **front_record(ledger),
+        **outlook_record(ledger),
     }
-
-
-def _has_default(ledger: Ledger) -> bool:
-    """Whether trial 0 has the default configuration; code without one starts with any other."""
-    return len(ledger) > 0 and not ledger.trials[0].params
 
 
 def _searched(ledger: Ledger) -> set[str]:
@@ -104,6 +101,7 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     console.print(counts_line(summary["counts"]))
     print_front(console, result.ledger, summary["searched"])
     _print_effects(console, effects, request.metric, has_default=bool(summary["default"]))
+    print_outlook(console, result.ledger)
     run = result.storage.uri
     console.print(f"table        {run}/trials.parquet", markup=False)
     if summary["best"]:
@@ -117,7 +115,8 @@ def print_search(request: SearchRequest, result: SearchResult, *, as_json: bool)
     elif not result.complete:
         console.print("\nInterrupted. The same command goes on where this one stopped.")
     elif request.searches and summary["best"]:
-        console.print(f"next         {command} confirm {run}", markup=False)
+        step = next_step(request, result.ledger, f"{command} confirm {run}")
+        console.print(f"next         {step}", markup=False)
 
 
 def _print_effects(
@@ -212,10 +211,26 @@ def _draw(request: SearchRequest, result: SearchResult, effects: Sequence[Effect
 
             plot_effects(effects, request.metric, folder / "effects.png")
             names.append("effects.png")
+    names += _draw_pauses(result.as_run(request), storage)
     names += _explain(result.as_run(request))
     figures = {name.removesuffix(".png"): storage.read(name) for name in names}
     storage.write(FIGURES, figure_events(figures, len(table)))
     return [(storage / name).uri for name in names]
+
+
+def _draw_pauses(run: SavedRun, storage: Storage) -> list[str]:
+    """Pictures of what a search that pauses trials decided and expects, as the report has them."""
+    if run.ledger.outlook is None:
+        return []
+    from raysweep.analysis.report.sections.pauses import pauses
+    from raysweep.cluster.runs.report import run_subject
+    from raysweep.cluster.search.curves.seen import predicted_finals
+
+    subject = run_subject(run, predicted_finals(run))
+    drawn = [p for section in pauses(subject.trials, subject.facts) for p in section.pictures]
+    for each in drawn:
+        storage.write(f"{each.name}.png", each.png)
+    return [f"{each.name}.png" for each in drawn]
 
 
 def _explain(run: SavedRun) -> list[str]:

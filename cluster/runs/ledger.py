@@ -57,7 +57,8 @@ class TrialRecord:
         error: the last line of what went wrong, for a failed trial; the constraint, for a trial
             that broke one.
         decisions: of a search that pauses trials, why and how far this one was to train each time
-            (`number`, `target`, `why`); in the order in which they were taken.
+            (`number`, `target`, `why`), and how many epochs all trials had had by then (`after`);
+            in the order in which they were taken.
     """
 
     index: int
@@ -111,6 +112,12 @@ class Ledger:
         objectives: what trials are judged by, the metric first; by default the metric alone.
         constraints: what the best trial has to keep to.
 
+    Attributes:
+        outlook: of a search that pauses trials, what it last expected of going on: `gain`, by how
+            much better the best value would be after `epochs` more epochs, `rows`, how many results
+            that was judged by, and `until`, the gain below which the search was to end, if it did;
+            None before anything is expected.
+
     Raises:
         UserError: a line other than the last one is not readable.
     """
@@ -129,6 +136,8 @@ class Ledger:
         self.objectives = tuple(objectives) or (Objective(metric, mode),)
         self.constraints = tuple(constraints)
         self.trials: list[TrialRecord] = []
+        self.outlook: dict[str, Any] | None = None
+        self._num_results = 0
         self._storage = storage
         self._text: list[str] = []
         self._uploaded = time.monotonic()
@@ -140,6 +149,14 @@ class Ledger:
 
     def __iter__(self) -> Iterator[TrialRecord]:
         return iter(self.trials)
+
+    @property
+    def default(self) -> TrialRecord | None:
+        """The trial of the default configuration, which is the first one; None without it."""
+        first = self.trials[0] if self.trials else None
+        if first is None or not first.params:
+            return first
+        return first if first.decisions and first.decisions[0]["why"] == "default" else None
 
     def has(self, config: Mapping[str, Any]) -> bool:
         """Whether a trial with exactly this configuration exists."""
@@ -198,6 +215,10 @@ class Ledger:
             return False
         self._append({"index": index, "event": "result", "result": dict(result)})
         return True
+
+    def expect(self, outlook: Mapping[str, Any]) -> None:
+        """Notes what is expected of going on; as in `outlook`."""
+        self._append({"event": "outlook", "outlook": dict(outlook)})
 
     def reconfigure(self, index: int, config: Mapping[str, Any]) -> None:
         """Notes that the scheduler changed a running trial's configuration."""
@@ -262,25 +283,34 @@ class Ledger:
             self.flush()
 
     def _apply(self, event: Mapping[str, Any]) -> None:
-        kind, index = event["event"], int(event["index"])
+        kind = event["event"]
+        if kind == "outlook":
+            self.outlook = dict(event["outlook"])
+            return
+        index = int(event["index"])
         if kind == "trial":
             if index != len(self.trials):
                 raise ValueError(f"trial {index} follows {len(self.trials)} trials")
             record = TrialRecord(index, dict(event["params"]), dict(event["config"]))
-            record.decisions += [event["decision"]] if "decision" in event else []
+            record.decisions += [self._dated(event["decision"])] if "decision" in event else []
             self.trials.append(record)
             self._keys.add(config_key(event["config"]))
             return
         trial = self.trials[index]
         if kind == "result":
             trial.history.append(dict(event["result"]))
+            self._num_results += 1
         elif kind == "resume":
-            trial.decisions.append(event["decision"])
+            trial.decisions.append(self._dated(event["decision"]))
             trial.status = RUNNING
         elif kind == "config":
             trial.config = dict(event["config"])
         else:
             trial.status, trial.error = event["status"], event["error"]
+
+    def _dated(self, decision: Mapping[str, Any]) -> dict[str, Any]:
+        """A decision with how many epochs all trials had had by then."""
+        return {**decision, "after": self._num_results}
 
     def _load(self, read_only: bool) -> None:
         try:

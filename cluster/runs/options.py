@@ -111,7 +111,7 @@ def read_options(given: Mapping[str, Any]) -> tuple[SearchRequest, RunOptions]:
             )
     # From Python `1` and a path are as good as the command line's `1.0` and text.
     values |= {name: str(values[name]) for name in ("pack", "storage") if name in values}
-    numbers = ("cpus", "gpus", "reduction_factor", "budget")
+    numbers = ("cpus", "gpus", "reduction_factor", "budget", "until")
     values |= {name: float(values[name]) for name in numbers if values.get(name) is not None}
     settings, data = dict(values.pop("settings", None) or {}), dict(values.pop("data", None) or {})
     epochs = values.pop("epochs", None)

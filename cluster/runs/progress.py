@@ -116,10 +116,12 @@ class Progress(StatusLine):
         if ranked:
             best = ranked[0].best(ledger.metric, ledger.mode) or {}
             parts.append(f"best {ledger.metric} {best[ledger.metric]:.4f}")
-            first = ledger.trials[0]
-            default = None if first.params else first.best(ledger.metric, ledger.mode)
+            first = ledger.default
+            default = first.best(ledger.metric, ledger.mode) if first else None
             if default:
                 parts.append(f"default {default[ledger.metric]:.4f}")
+            if ledger.outlook:
+                parts.append(f"{ledger.outlook['gain']:.2g} expected of another tenth")
         parts.append(f"{counts[RUNNING] - paused} under way")
         parts += [f"{paused} paused"] if paused else []
         parts += [f"{counts[s]} {s}" for s in (STOPPED, FAILED) if counts[s]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raysweep.cluster.runs.experiment import read_experiment
@@ -17,18 +17,27 @@ from raysweep.core.targets import is_target
 
 if TYPE_CHECKING:
     from raysweep.analysis.report.build import Subject
+    from raysweep.analysis.report.stages import Stage
     from raysweep.analysis.report.trials import Trials
     from raysweep.cluster.runs.saved_run import SavedRun
+
+Finals = Mapping[int, tuple[float, float, float]]
 
 __all__ = ["is_complete", "run_subject", "run_trials", "write_report"]
 
 
-def write_report(runs: Sequence[SavedRun], folder: Storage | None = None) -> str:
+def write_report(
+    runs: Sequence[SavedRun],
+    folder: Storage | None = None,
+    *,
+    finals: Callable[[SavedRun], Finals] | None = None,
+) -> str:
     """Writes `report.html`, `report.md`, pictures and the tables that all figures come from.
 
     Args:
         runs: one or more; several are compared.
         folder: where to; by default `report/` in the run, or beside the runs for several.
+        finals: tells where the paused trials of a run would end; see `predicted_finals`.
 
     Returns:
         The address of the HTML page.
@@ -41,7 +50,7 @@ def write_report(runs: Sequence[SavedRun], folder: Storage | None = None) -> str
     names = [run.storage.name for run in runs]
     if len(set(names)) < len(names):
         raise UserError(f"the runs {', '.join(names)} are to be compared, but names occur twice")
-    subjects = [run_subject(run) for run in runs]
+    subjects = [run_subject(run, finals(run) if finals else {}) for run in runs]
     page = build_page(subjects)
     folder = folder or _folder(runs, names)
     for subject, name in zip(subjects, names, strict=True):
@@ -54,8 +63,13 @@ def write_report(runs: Sequence[SavedRun], folder: Storage | None = None) -> str
     return f"{folder.uri}/report.html"
 
 
-def run_subject(run: SavedRun) -> Subject:
-    """A run as the report takes it."""
+def run_subject(run: SavedRun, finals: Finals | None = None) -> Subject:
+    """A run as the report takes it.
+
+    Args:
+        run: any run.
+        finals: where its paused trials would end; see `predicted_finals`.
+    """
     from raysweep.analysis.reference import references_for
     from raysweep.analysis.report.build import Subject
     from raysweep.analysis.report.trials import RunFacts
@@ -75,10 +89,36 @@ def run_subject(run: SavedRun) -> Subject:
         experiment=read_experiment(run.storage),
         confirmed=confirmed,
         complete=is_complete(run),
+        stages=tuple(_stages(run)),
+        finals=finals or {},
+        outlook=run.ledger.outlook,
     )
     dataset = str(request.data.get("dataset", ""))
     references = references_for(request.task, dataset, request.settings)
     return Subject(facts, trials, references)
+
+
+def _stages(run: SavedRun) -> list[Stage]:
+    """What trials of a search that pauses them were sent to train, in order."""
+    from raysweep.analysis.report.stages import Stage
+
+    stages = []
+    for trial in run.ledger:
+        start = 0
+        for decision in trial.decisions:
+            target, (middle, *ends) = int(decision["target"]), decision.get("final") or [None]
+            stage = Stage(
+                trial=trial.index,
+                after=decision["after"],
+                start=start,
+                end=max(start, min(target, trial.epoch)),
+                why=decision["why"],
+                final=(middle, *ends) if ends else None,
+                best=decision.get("best"),
+            )
+            stages.append((decision["number"], stage))
+            start = target
+    return [stage for _, stage in sorted(stages, key=lambda numbered: numbered[0])]
 
 
 def _question(space: str) -> str:
@@ -103,6 +143,8 @@ def run_trials(run: SavedRun) -> Trials:
         blob = run.storage.read(TRIALS_TABLE)
     table = pd.read_parquet(io.BytesIO(blob))
     table.attrs["searcher"] = run.request.searcher if run.request.searches else ""
+    if len(run.ledger):
+        table.attrs["has_default"] = run.ledger.default is not None
     request = run.request
     return Trials(
         table,
@@ -122,6 +164,8 @@ def is_complete(run: SavedRun) -> bool:
         return False
     if (epochs := run.request.max_epochs) is not None:
         # Trials that were paused end when their search does.
+        if run.ledger.outlook and "until" in run.ledger.outlook:
+            return True
         ended = any(t.status == STOPPED and not t.error for t in run.ledger)
         return ended or sum(t.epoch for t in run.ledger) >= epochs
     wanted = run.request.num_samples

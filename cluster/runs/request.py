@@ -67,8 +67,13 @@ class SearchRequest:
     )
     deterministic: bool = option(
         False,
-        "With --searcher curves: decides as if four trials trained at a time, whatever the machine; "
-        "the table is then the same for any number of workers.",
+        "With --searcher curves: decides as if four trials trained at a time, whatever the "
+        "machine; the table is then the same for any number of workers.",
+    )
+    until: float | None = option(
+        None,
+        "With --searcher curves: ends the search when the next tenth of its budget is expected to "
+        "improve the metric by less than this.",
     )
     metric: str = option("", "Validation metric to choose by; the trainable's own by default.")
     mode: str = option(
@@ -197,6 +202,7 @@ class SearchRequest:
                 "--deterministic is for --searcher curves; random and grid give the same table for "
                 "any number of workers without it, and tpe with --max-concurrent 1"
             )
+        _check_until(self)
         grace = self.grace_period
         if not grace and not (self.searches and self.searcher == "curves"):
             grace = max(1, (base.epochs or 1) // 4)
@@ -270,9 +276,9 @@ class SearchRequest:
         return dict(self.config(fields).to_dict())
 
     def identity(self) -> dict[str, Any]:
-        """What makes two requests the same search; larger num_samples and budget extend it."""
+        """What makes two requests the same search; what says only how far it goes is left out."""
         plain = json.loads(json.dumps(dataclasses.asdict(self), default=list))
-        del plain["num_samples"], plain["budget"]
+        del plain["num_samples"], plain["budget"], plain["until"]
         if self.metric in self.learner.metrics:  # which tells the mode
             del plain["mode"]
         # As runs from before these were there have it.
@@ -351,6 +357,21 @@ def _check_curves(request: SearchRequest, base: Any, objective: tuple[str, ...])
         raise UserError(
             "--searcher curves plans with the number of reports that a trial makes; give it by "
             "--epochs, or use --searcher tpe"
+        )
+
+
+def _check_until(request: SearchRequest) -> None:
+    """Refuses an --until that no search could end by."""
+    if request.until is None:
+        return
+    if not (request.searches and request.searcher == "curves"):
+        raise UserError(
+            "--until is for --searcher curves, which says what going on is expected to bring; add "
+            "that, or use --patience or --target"
+        )
+    if not 0 < request.until < math.inf:
+        raise UserError(
+            f"--until {request.until:g}: give a number above 0, in the units of the metric"
         )
 
 

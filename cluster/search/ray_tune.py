@@ -73,7 +73,10 @@ class TuneTrials:
         refuses = Refusals(request, dataset.arrays)
         self._searcher: Any
         if request.searches and request.searcher == "curves":
-            self._searcher = CurveSearcher(_plan(request, ledger, refuses, earlier))
+            plan = _plan(request, ledger, refuses, earlier)
+            if plan.over() and not plan.under_way():
+                plan.settle()
+            self._searcher = CurveSearcher(plan)
             return
         proposer = _proposer(request, earlier, dataset, refuses)
         self._searcher = LedgerSearcher(
@@ -132,6 +135,7 @@ class TuneTrials:
                 if searcher.pauses and not deadline.expired:
                     for trial in searcher.plan.paused():
                         recorder.end(trial, STOPPED)
+                    searcher.plan.look(at_end=True)
             finally:
                 if ray_states:
                     with contextlib.suppress(OSError):
@@ -250,6 +254,7 @@ def _plan(
         request.config({}).epochs,
         request.complete,
         budget=request.budget,
+        until=request.until,
         num_samples=request.num_samples,
         first=first,
         refuses=refuses,

@@ -9,6 +9,7 @@ import numpy as np
 
 from raysweep.analysis.effects.estimate import MIN_TRIALS
 from raysweep.analysis.effects.sentences import Unit
+from raysweep.analysis.outlook import gain_text, little_is_left, more_budget
 from raysweep.analysis.report.page import Section
 from raysweep.analysis.report.style import number
 from raysweep.analysis.report.trials import RunFacts, Trials
@@ -20,7 +21,12 @@ _MAX_TITLE = 70  # characters
 
 def next_steps(trials: Trials, facts: RunFacts) -> Section:
     """What to run next."""
-    steps = [*_unfinished(trials, facts), *_undecided(trials, facts), *_ends(trials)]
+    steps = [
+        *_unfinished(trials, facts),
+        *_going_on(trials, facts),
+        *_undecided(trials, facts),
+        *_ends(trials),
+    ]
     certainty = trials.certainty
     run = facts.name
     if trials.best is not None and not (facts.confirmed or {}).get("test_set_openings"):
@@ -51,6 +57,20 @@ def _unfinished(trials: Trials, facts: RunFacts) -> list[str]:
             "failed."
         )
     return steps
+
+
+def _going_on(trials: Trials, facts: RunFacts) -> list[str]:
+    """More of a search that says what more would bring, if that is worth it."""
+    if facts.outlook is None or facts.budget is None or not facts.complete:
+        return []
+    default = trials.values[trials.default] if trials.default is not None else None
+    if little_is_left(facts.outlook, trials.values.tolist(), default, trials.mode):
+        return []
+    command = _with_option(facts, *more_budget(facts.budget).split())
+    return [
+        f"{command} — another tenth of the budget is expected to improve {trials.metric} by "
+        f"{gain_text(facts.outlook['gain'])}."
+    ]
 
 
 def _undecided(trials: Trials, facts: RunFacts) -> list[str]:
@@ -95,8 +115,17 @@ def _extended(facts: RunFacts, times: int, num_samples: int) -> str:
     name, value = "--num-samples", f"{num_samples}"
     if facts.budget is not None:
         name, value = "--budget", f"{times * facts.budget:g}"
+    return _with_option(facts, name, value)
+
+
+def _with_option(facts: RunFacts, name: str, value: str) -> str:
+    """The run's command with another value of an option, and without what would end it at once."""
     command = str(facts.experiment.get("command", "raysweep tune"))
     words = shlex.split(command)
+    if "--until" in words[:-1]:
+        at = words.index("--until")
+        del words[at : at + 2]
+        command = shlex.join(words)
     if name in words[:-1]:
         words[words.index(name) + 1] = value
         return shlex.join(words)

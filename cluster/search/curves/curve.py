@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from raysweep.cluster.search.curves.process import Floats, Rows
 
-__all__ = ["Curve", "num_rows", "observed", "rows_at", "under_way"]
+__all__ = ["Curve", "known_points", "normal_scores", "num_rows", "observed", "rows_at", "under_way"]
 
 _MOST_ROWS = 300
 
@@ -62,6 +62,14 @@ def observed(curves: Iterable[Curve], max_t: int) -> tuple[Rows, Floats]:
     The value is the best one so far, as a rank among all: a normal score, standardised. A trial
     that has no value gets the worst there is.
     """
+    trials, levels, values = known_points(curves)
+    z = normal_scores(values)
+    kept = _most_telling(trials, z)
+    return rows_at([trials[k] for k in kept], [levels[k] for k in kept], max_t), z[kept]
+
+
+def known_points(curves: Iterable[Curve]) -> tuple[list[Curve], list[int], Floats]:
+    """Each level that each trial has reached: whose, which, and the best value until then; [n]."""
     trials: list[Curve] = []
     levels: list[int] = []
     values: list[float] = []
@@ -70,9 +78,7 @@ def observed(curves: Iterable[Curve], max_t: int) -> tuple[Rows, Floats]:
             trials.append(each)
             levels.append(level)
             values.append(value)
-    z = _normal_scores(np.array(values))
-    kept = _most_telling(trials, z)
-    return rows_at([trials[k] for k in kept], [levels[k] for k in kept], max_t), z[kept]
+    return trials, levels, np.array(values)
 
 
 def under_way(curves: Iterable[Curve], max_t: int) -> Rows:
@@ -100,7 +106,7 @@ def _most_telling(trials: list[Curve], z: Floats) -> list[int]:
     return sorted([*better, *earlier, *(others[k] for k in even)])
 
 
-def _normal_scores(values: Floats) -> Floats:
+def normal_scores(values: Floats) -> Floats:
     """Ranks as quantiles of a normal distribution, standardised; [n] to [n]."""
     finite = np.isfinite(values)
     worst = values[finite].min() if finite.any() else 0.0

@@ -59,7 +59,7 @@ class Places:
         self._stages.append(_Stage(trial, self.now, epoch, target))
 
     def tick(self) -> bool:
-        """Lets an epoch pass on every place; False, and nothing, until all its results are there."""
+        """Lets an epoch pass on every place; False, and nothing, until all results are there."""
         epochs = [stage.epoch + self.now + 1 - stage.start for stage in self._stages]
         for stage, epoch in zip(self._stages, epochs, strict=True):
             if stage.trial.epoch < epoch and stage.trial.status == RUNNING:

@@ -19,6 +19,8 @@ from raysweep.search_spaces import Suggest
 
 __all__ = ["CurvePlan"]
 
+_NEW_RESULTS = 0.05  # of those known, until it is worth asking again what going on would bring
+
 
 class CurvePlan:
     """Says which trial gets the next place on the machine, and how far it is to train.
@@ -30,6 +32,8 @@ class CurvePlan:
         max_t: epochs of a whole training.
         complete: turns configuration fields into a full configuration.
         budget: epochs of all trials together, as whole trainings; the search ends with them.
+        until: the search ends when the next tenth of the budget is expected to make the best value
+            better by less than this; None for never.
         num_samples: trials that may be started; None for as many as the budget holds.
         first: points that are tried before the search decides; the default configuration may be
             the first. One without params, because the space cannot express it, is trained whole.
@@ -46,6 +50,7 @@ class CurvePlan:
         complete: Callable[[dict[str, Any]], dict[str, Any]],
         *,
         budget: float,
+        until: float | None = None,
         num_samples: int | None = None,
         first: Sequence[Point] = (),
         refuses: Callable[[dict[str, Any]], bool] | None = None,
@@ -54,7 +59,7 @@ class CurvePlan:
         self.ledger = ledger
         self._places = Places(self._tell) if deterministic else None
         self._complete, self._refuses = complete, refuses
-        self._max_t, self._epochs = max_t, budget * max_t
+        self._max_t, self._epochs, self._until = max_t, budget * max_t, until
         self._num_samples, self._first = num_samples, list(first)
         encoder = Encoder(suggest, seed)
         self._search = CurveSearch(encoder, seed, ledger.mode, max_t, allowed=self._allowed)
@@ -80,8 +85,69 @@ class CurvePlan:
         return sum(t.epoch for t in self.ledger) + ahead >= self._epochs
 
     def over(self) -> bool:
-        """Whether nothing new will be decided: the budget is used up, or so is the space."""
-        return self.spent() or self._exhausted
+        """Whether nothing new will be decided.
+
+        The budget is used up, or so is the space, or too little is expected of going on.
+        """
+        return self.spent() or self._exhausted or self._content()
+
+    def _content(self) -> bool:
+        """Whether what was last expected of the next tenth of this budget is too little."""
+        last = self.ledger.outlook
+        if self._until is None or last is None or last["epochs"] != self._tenth:
+            return False
+        return bool(last["gain"] < self._until)
+
+    @property
+    def _tenth(self) -> float:
+        return self._epochs / 10
+
+    def look(self, *, at_end: bool = False) -> None:
+        """Writes down what is expected of the next tenth of the budget, if enough is new.
+
+        Args:
+            at_end: whether any new result is enough.
+        """
+        rows, last = self._search.num_results(), self.ledger.outlook
+        if last is not None and last["epochs"] == self._tenth:
+            ended = at_end and self._content()  # why it ended is not written over
+            if ended or rows < last["rows"] + (
+                1 if at_end else max(1, _NEW_RESULTS * last["rows"])
+            ):
+                return
+        more = self._num_samples is None or len(self.ledger) < self._num_samples
+        gain = self._search.ask(lambda known: known.gain(self._tenth, may_start=more))
+        if gain is None:
+            return
+        outlook = {"gain": float(f"{gain:.4g}"), "epochs": self._tenth, "rows": rows}
+        if self._until is not None and outlook["gain"] < self._until:
+            outlook["until"] = self._until
+        self.ledger.expect(outlook)
+
+    def settle(self) -> None:
+        """Ends the trials of a search that is over, where it was killed before it could do so."""
+        waiting = self.paused()
+        for trial in waiting:
+            self.ledger.end(trial.index, STOPPED)
+        if waiting or self.ledger.outlook is None:
+            self.look(at_end=True)
+        last = self.ledger.outlook
+        if last is not None and self._content() and not self.spent() and "until" not in last:
+            self.ledger.expect({**last, "until": self._until})
+
+    def finals(self) -> dict[int, tuple[float, float, float]]:
+        """Where the trials that were paused would end if each were trained whole.
+
+        Returns:
+            by their indexes, the best value expected and the ends of a 95% interval; see
+            `Outlook.finals`.
+        """
+        waiting = [
+            t.index
+            for t in self.ledger
+            if 0 < t.epoch < self._max_t and not t.error and t.status in (RUNNING, STOPPED)
+        ]
+        return self._search.ask(lambda known: known.finals(waiting)) or {}
 
     def next(self) -> TrialRecord | None:
         """Decides what a free place is to do, and writes the decision down.
@@ -107,15 +173,19 @@ class CurvePlan:
             return None
         if len(self.ledger) < len(self._first):
             return self._start(*self._first[len(self.ledger)])
+        self.look()
+        if self._content():
+            return None
         more = self._num_samples is None or len(self.ledger) < self._num_samples
         decision = self._search.decide(may_start=more)
         if decision is None:
             self._exhausted = self._places.empty if self._places else not self.under_way()
             return None
-        if decision.trial is not None:
-            self.ledger.resume(decision.trial, self._as_record(decision))
-            self._search.resume(decision.trial, decision.theta)
-            return self.ledger.trials[decision.trial]
+        if (index := decision.trial) is not None:
+            reasons = self._search.ask(lambda known: known.reasons(index)) or {}
+            self.ledger.resume(index, self._as_record(decision) | reasons)
+            self._search.resume(index, decision.theta)
+            return self.ledger.trials[index]
         assert decision.proposal is not None
         proposal = decision.proposal
         record = self.ledger.add(
@@ -136,7 +206,8 @@ class CurvePlan:
         config = self._complete(fields)
         known = bool(params)
         target = self._search.levels[0] if known and len(self.ledger) else self._max_t
-        decision = Decision(self._search.number, target, why="given")
+        why = "given" if fields or len(self.ledger) else "default"
+        decision = Decision(self._search.number, target, why=why)
         record = self.ledger.add(params, config, self._as_record(decision))
         self._search.start(record.index, params if known else None, target=target)
         return record

@@ -169,11 +169,15 @@ class CurveProcess:
         out: Floats = a + b + c + 1 + (g + 1) * times * times
         return out
 
+    @property
+    def noise(self) -> float:
+        """Variance of an observation's noise, v."""
+        return float(np.exp(self.theta[self._num_params + 4])) + _JITTER
+
     def condition(self, rows: Rows, z: Floats) -> Posterior:
         """What the rows, [n] values with noise, say about others."""
         kernel = self.kernel(rows, rows)
-        noise = float(np.exp(self.theta[self._num_params + 4])) + _JITTER
-        kernel[np.diag_indices(len(rows))] += noise
+        kernel[np.diag_indices(len(rows))] += self.noise
         factor: Floats = np.linalg.cholesky(kernel).astype(np.float64, copy=False)
         return Posterior(self, rows, z, factor)
 

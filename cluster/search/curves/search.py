@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.stats import qmc
@@ -20,9 +20,12 @@ from threadpoolctl import ThreadpoolController
 from raysweep.cluster.search.curves.curve import Curve, num_rows, observed, rows_at, under_way
 from raysweep.cluster.search.curves.encoding import Encoder, Proposal
 from raysweep.cluster.search.curves.improvement import least_squares, log_expected_improvement
+from raysweep.cluster.search.curves.outlook import Outlook
 from raysweep.cluster.search.curves.process import CurveProcess, Floats, Posterior, Rows
 
 __all__ = ["CurveSearch", "Decision", "pause_levels"]
+
+Answer = TypeVar("Answer")
 
 _FIRST_POINTS = 6  # trials that are spread evenly, before anything is predicted
 _FIRST_RESULTS = 3
@@ -43,7 +46,7 @@ class Decision:
         proposal: the configuration of a new trial.
         theta: the process's parameters if it was fitted for this decision, else None.
         rows: how many results it was fitted to.
-        why: a word: given, spread, random, improve, resume.
+        why: a word: default, given, spread, random, improve, resume.
     """
 
     number: int
@@ -245,6 +248,20 @@ class CurveSearch:
         trial = self._most_promising(paused, posterior, best)
         target = self._next_level(trial.target)
         return Decision(number, target, trial.index, None, theta, fitted, "resume")
+
+    def num_results(self) -> int:
+        """How many results there are where trials pause; see `num_rows`."""
+        return num_rows(self._trials.values())
+
+    def ask(self, question: Callable[[Outlook], Answer]) -> Answer | None:
+        """Asks about the future, by the process as it was last fitted; None before it was."""
+        if not self._rows_at_fit:
+            return None
+        with _threads().limit(limits=1):
+            trials = list(self._trials.values())
+            seed = (self._seed, self.num_results(), 2)
+            known = Outlook(trials, self._process, self._encoder, self.levels, self._sign, seed)
+            return question(known)
 
     def restore(self, number: int, decisions: Sequence[Mapping[str, Any]]) -> None:
         """Takes back what was decided before, and what the process was fitted to.

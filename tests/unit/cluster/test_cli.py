@@ -70,6 +70,11 @@ MISTAKES = {
         ["tune", "matrix_factorization", "l2", "--deterministic"],
         "is for --searcher curves",
     ),
+    "an end by expectation for a searcher that expects nothing": (
+        ["tune", "matrix_factorization", "l2", "--until", "0.001"],
+        "--until is for --searcher curves",
+    ),
+    "an end by expectation that never comes": ([*_CURVES, "--until", "0"], "a number above 0"),
     "patience where trials are paused": ([*_CURVES, "--patience", "3"], "leave --patience out"),
     "packs where trials are paused": ([*_CURVES, "--pack", "4"], "leave it out"),
     "a space of epochs for a searcher that compares at epochs": (

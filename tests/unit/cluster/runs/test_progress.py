@@ -52,6 +52,15 @@ def test_the_first_epoch_is_shown_at_once_and_the_next_when_it_is_time(
     assert "best val 0.4000" in line
 
 
+def test_what_another_tenth_of_the_budget_is_expected_to_bring(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raysweep.cluster.runs.progress._PERIOD_S", {True: 0.0, False: 0.0})
+    ledger.expect({"gain": 0.012345, "epochs": 3.0, "rows": 9})
+    Progress(None, epochs=30).update(ledger)
+    assert "0.012 expected of another tenth" in capsys.readouterr().err
+
+
 def test_a_metric_that_says_nothing_is_left_out(
     ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

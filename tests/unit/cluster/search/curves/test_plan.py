@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +127,9 @@ def test_given_points_come_first(tmp_path: Path, known: bool) -> None:
     given = ledger.trials[1]
     assert (given.config["x"], given.config["n"]) == (0.25, 3)
     assert given.decisions[0]["target"] == (2 if known else MAX_T)
-    assert json.loads(read(tmp_path)[0])["decision"]["why"] == "given"
+    why = [t.decisions[0]["why"] for t in ledger.trials[:2]]
+    assert why == ["default", "given"]
+    assert ledger.default is ledger.trials[0]
 
 
 def _any_order(one: CurvePlan, workers: int, seed: int, most: int | None = None) -> None:
