@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,9 +11,18 @@ from scipy.stats import rankdata
 
 from raysweep.cluster.search.curves.process import Floats, Rows
 
-__all__ = ["Curve", "num_rows", "observed", "rows_at", "under_way"]
+__all__ = ["Curve", "num_rows", "observed", "pause_levels", "rows_at", "under_way"]
 
 _MOST_ROWS = 300
+
+
+def pause_levels(max_t: int) -> list[int]:
+    """The epochs at which trials pause, and the last one: about max_t/27, and thrice the last."""
+    levels, level = [], max(1, round(max_t / 27))
+    while max_t - level >= 0.3 * max_t:
+        levels.append(level)
+        level *= 3
+    return [*levels, max_t]
 
 
 @dataclass
@@ -30,6 +39,7 @@ class Curve:
         reached: the best value so far at each level reached.
         best: the best finite value; None without any.
         epoch: epochs done.
+        guesses: what earlier runs lead to expect at each level, [num_sources] each; none without.
     """
 
     index: int
@@ -41,6 +51,7 @@ class Curve:
     reached: dict[int, float] = field(default_factory=dict)
     best: float | None = None
     epoch: int = 0
+    guesses: Mapping[int, Floats] = field(default_factory=dict)
 
 
 def num_rows(curves: Iterable[Curve]) -> int:
@@ -53,11 +64,15 @@ def rows_at(curves: Sequence[Curve], epochs: Sequence[float], max_t: int) -> Row
     times = np.log(np.array(epochs, float)) / np.log(max(max_t, 2))
     features = [c.features for c in curves if c.features is not None]
     indexes = np.array([c.index for c in curves], np.int64)
-    return Rows(np.array(features).reshape(len(curves), -1 if features else 0), indexes, times)
+    guesses = None
+    if curves and curves[0].guesses:
+        guesses = np.array([c.guesses[int(e)] for c, e in zip(curves, epochs, strict=True)])
+    shaped = np.array(features).reshape(len(curves), -1 if features else 0)
+    return Rows(shaped, indexes, times, guesses)
 
 
-def observed(curves: Iterable[Curve], max_t: int) -> tuple[Rows, Floats]:
-    """A row for each level that each trial has reached, at most 300 of them, and their values.
+def observed(curves: Iterable[Curve], max_t: int, most: int = _MOST_ROWS) -> tuple[Rows, Floats]:
+    """A row for each level that each trial has reached, at most so many, and their values.
 
     The value is the best one so far, as a rank among all: a normal score, standardised. A trial
     that has no value gets the worst there is.
@@ -71,7 +86,7 @@ def observed(curves: Iterable[Curve], max_t: int) -> tuple[Rows, Floats]:
             levels.append(level)
             values.append(value)
     z = _normal_scores(np.array(values))
-    kept = _most_telling(trials, z)
+    kept = _most_telling(trials, z, most)
     return rows_at([trials[k] for k in kept], [levels[k] for k in kept], max_t), z[kept]
 
 
@@ -81,19 +96,19 @@ def under_way(curves: Iterable[Curve], max_t: int) -> Rows:
     return rows_at(running, [c.target for c in running], max_t)
 
 
-def _most_telling(trials: list[Curve], z: Floats) -> list[int]:
-    """At most 300 rows: the better trials' last ones, more of these, and some of the others."""
-    if len(z) <= _MOST_ROWS:
+def _most_telling(trials: list[Curve], z: Floats, most: int) -> list[int]:
+    """At most so many rows: the better trials' last ones, more of these, and some of the others."""
+    if len(z) <= most:
         return list(range(len(z)))
     last: dict[int, int] = {}
     for k, t in enumerate(trials):
         last[t.index] = k
     ranked = sorted(last.values(), key=lambda k: -z[k])
-    better, others = ranked[: _MOST_ROWS // 2], ranked[_MOST_ROWS // 2 :]
+    better, others = ranked[: most // 2], ranked[most // 2 :]
     among = {trials[k].index for k in better}
     earlier = [k for k, t in enumerate(trials) if t.index in among and last[t.index] != k]
     earlier.sort(key=lambda k: -z[last[trials[k].index]])
-    room = _MOST_ROWS - len(better)
+    room = most - len(better)
     earlier = earlier[: room - min(len(others), room // 3)]
     room -= len(earlier)
     even = np.unique(np.linspace(0, len(others) - 1, min(room, len(others))).round().astype(int))

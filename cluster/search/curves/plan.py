@@ -12,6 +12,7 @@ from typing import Any
 from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from raysweep.cluster.search.curves.encoding import Encoder
 from raysweep.cluster.search.curves.search import CurveSearch, Decision
+from raysweep.cluster.search.curves.transfer import EarlierRun, Sources
 from raysweep.cluster.search.proposers import Point
 from raysweep.search_spaces import Suggest
 
@@ -32,6 +33,7 @@ class CurvePlan:
         first: points that are tried before the search decides; the default configuration may be
             the first. One without params, because the space cannot express it, is trained whole.
         refuses: whether configuration fields break a constraint.
+        earlier: runs whose curves the search learns from, with their `theta`.
     """
 
     def __init__(
@@ -46,13 +48,17 @@ class CurvePlan:
         num_samples: int | None = None,
         first: Sequence[Point] = (),
         refuses: Callable[[dict[str, Any]], bool] | None = None,
+        earlier: Sequence[EarlierRun] = (),
     ) -> None:
         self.ledger = ledger
         self._complete, self._refuses = complete, refuses
         self._max_t, self._epochs = max_t, budget * max_t
         self._num_samples, self._first = num_samples, list(first)
         encoder = Encoder(suggest, seed)
-        self._search = CurveSearch(encoder, seed, ledger.mode, max_t, allowed=self._allowed)
+        sources = Sources(earlier, encoder, ledger.mode) if earlier else None
+        self._search = CurveSearch(
+            encoder, seed, ledger.mode, max_t, allowed=self._allowed, sources=sources
+        )
         self._exhausted = False
         self._told: dict[int, int] = {}  # epochs of each trial that the search knows
         for trial in ledger:
@@ -159,4 +165,6 @@ def _as_record(decision: Decision) -> dict[str, Any]:
     }
     if decision.theta is not None:
         record |= {"theta": list(decision.theta), "rows": decision.rows}
+    if decision.trust:
+        record["trust"] = list(decision.trust)
     return record

@@ -16,15 +16,25 @@ import numpy as np
 from scipy.stats import qmc
 from threadpoolctl import ThreadpoolController
 
-from raysweep.cluster.search.curves.curve import Curve, num_rows, observed, rows_at, under_way
+from raysweep.cluster.search.curves.curve import (
+    Curve,
+    num_rows,
+    observed,
+    pause_levels,
+    rows_at,
+    under_way,
+)
 from raysweep.cluster.search.curves.encoding import Encoder, Proposal
 from raysweep.cluster.search.curves.improvement import least_squares, log_expected_improvement
 from raysweep.cluster.search.curves.process import CurveProcess, Floats, Posterior, Rows
+from raysweep.cluster.search.curves.transfer import Sources
 
 __all__ = ["CurveSearch", "Decision", "pause_levels"]
 
 _FIRST_POINTS = 6  # trials that are spread evenly, before anything is predicted
 _FIRST_RESULTS = 3
+# With earlier runs: their favourites come first, so many and so far from one another.
+_FAVOURITES, _APART = 3, 0.2
 _SHARE_NEW = 0.4  # of all epochs, for first stages
 _UNIFORM, _LOCAL, _CENTRES = 300, 150, 5
 _TRIED = 100  # of these candidates, until one is allowed
@@ -41,7 +51,8 @@ class Decision:
         proposal: the configuration of a new trial.
         theta: the process's parameters if it was fitted for this decision, else None.
         rows: how many results it was fitted to.
-        why: a word: given, spread, random, improve, resume.
+        why: a word: given, spread, earlier, random, improve, resume.
+        trust: of a fit with earlier runs, the weight that each has.
     """
 
     number: int
@@ -51,21 +62,13 @@ class Decision:
     theta: tuple[float, ...] | None = None
     rows: int = 0
     why: str = ""
+    trust: tuple[float, ...] = ()
 
 
 @cache
 def _threads() -> ThreadpoolController:
     """What sets the threads of NumPy and SciPy; to find their libraries takes a moment."""
     return ThreadpoolController()
-
-
-def pause_levels(max_t: int) -> list[int]:
-    """The epochs at which trials pause, and the last one: about max_t/27, and thrice the last."""
-    levels, level = [], max(1, round(max_t / 27))
-    while max_t - level >= 0.3 * max_t:
-        levels.append(level)
-        level *= 3
-    return [*levels, max_t]
 
 
 class CurveSearch:
@@ -77,6 +80,7 @@ class CurveSearch:
         mode: "min" or "max".
         max_t: epochs of a whole training.
         allowed: whether configuration fields may be tried; all by default.
+        sources: what earlier runs lead to expect; nothing by default.
 
     Attributes:
         levels: the epochs at which trials pause, and the last one.
@@ -91,13 +95,15 @@ class CurveSearch:
         max_t: int,
         *,
         allowed: Callable[[Mapping[str, Any]], bool] | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._allowed = allowed or (lambda fields: True)
         self.levels = pause_levels(max_t)
         self._encoder, self._seed, self._max_t = encoder, seed, max_t
         self._sign = 1.0 if mode == "max" else -1.0
         self._trials: dict[int, Curve] = {}
-        self._process = CurveProcess(encoder.fields)
+        self._sources = sources
+        self._process = CurveProcess(encoder.fields, num_sources=len(sources or ()))
         self._rows_at_fit = 0
         self.number = 0
 
@@ -126,6 +132,10 @@ class CurveSearch:
         features = None if params is None else self._encoder.features(params)
         place = self._encoder.place(params or {})
         self._trials[trial] = Curve(trial, features, place, target)
+        if self._sources is not None and features is not None:
+            self._trials[trial].guesses = self._sources.at_levels(
+                features, self.levels, self._max_t
+            )
         self._taken(theta)
         return target
 
@@ -180,18 +190,23 @@ class CurveSearch:
         rng = np.random.default_rng(np.random.SeedSequence((self._seed, number)))
         num_results = num_rows(self._trials.values())
         early = len(self._trials) < _FIRST_POINTS or num_results < _FIRST_RESULTS
+        if self._sources is not None:
+            early = len(self._trials) < _FAVOURITES or num_results < 1
         paused = [
             t
             for t in self._trials.values()
             if not t.running and not t.over and t.features is not None
         ]
-        if early and may_start and (spread := self._spread(number, rng)):
-            return spread
+        if early and may_start:
+            first = self._spread if self._sources is None else self._favourite
+            if spread := first(number, rng):
+                return spread
         if num_results < 1 or not (paused or may_start):
             return None
         wants_new = self._wants_new() or not paused
         if wants_new and may_start:
-            chance = max(0.2, 10 / (10 + len(self._trials)))
+            ignorance = 0.0 if self._sources is not None else 10 / (10 + len(self._trials))
+            chance = max(0.2, ignorance)
             if rng.random() < chance:
                 if proposal := self._unlike(rng.random((20, self._encoder.num_axes))):
                     return Decision(number, self.levels[0], None, proposal, why="random")
@@ -203,28 +218,27 @@ class CurveSearch:
         rows, z = observed(self._trials.values(), self._max_t)
         pending = under_way(self._trials.values(), self._max_t)
         posterior = self._process.condition(rows, z)
+        trust = posterior.trust() if theta is not None else ()
         best = float(z.max())
         if len(pending):
             means = posterior.at(pending)[0]
-            rows = Rows(
-                np.concatenate([rows.features, pending.features]),
-                np.concatenate([rows.trials, pending.trials]),
-                np.concatenate([rows.times, pending.times]),
-            )
+            rows = rows.and_those(pending)
             z = np.concatenate([z, means])
             best = max(best, float(means.max()))
             posterior = self._process.condition(rows, z)
         if wants_new and may_start:
             proposal = self._improve(rng, posterior, best)
             if proposal is not None:
-                return Decision(number, self.levels[0], None, proposal, theta, fitted, "improve")
+                return Decision(
+                    number, self.levels[0], None, proposal, theta, fitted, "improve", trust
+                )
         if not paused:
             # As if nothing had been asked: what is not decided is not written down either.
             self._process.theta, self._rows_at_fit = before
             return None
         trial = self._most_promising(paused, posterior, best)
         target = self._next_level(trial.target)
-        return Decision(number, target, trial.index, None, theta, fitted, "resume")
+        return Decision(number, target, trial.index, None, theta, fitted, "resume", trust)
 
     def restore(self, number: int, decisions: Sequence[Mapping[str, Any]]) -> None:
         """Takes back what was decided before, and what the process was fitted to.
@@ -261,6 +275,18 @@ class CurveSearch:
         if proposal is None:
             return None
         return Decision(number, self.levels[0], None, proposal, why="spread")
+
+    def _favourite(self, number: int, rng: np.random.Generator) -> Decision | None:
+        """What earlier runs expect most of, and is unlike what was tried."""
+        assert self._sources is not None
+        best, d = self._sources.best, self._encoder.num_axes
+        near = np.clip(best + 0.1 * rng.standard_normal(best.shape), 0, 1)
+        places = np.concatenate([best, near, rng.random((_UNIFORM, d))])
+        worth = self._sources.at_end(self._encoder.many(places)).mean(1)
+        proposal = self._unlike(places[np.argsort(-worth, kind="stable")], near=_APART)
+        if proposal is None:
+            return None
+        return Decision(number, self.levels[0], None, proposal, why="earlier")
 
     def _unlike(self, places: Floats, near: float = 0.1) -> Proposal | None:
         """The first of these places that is unlike every trial; None without one."""
@@ -304,6 +330,8 @@ class CurveSearch:
         ranked = [t for t in self._trials.values() if t.best is not None and t.features is not None]
         ranked.sort(key=lambda t: -(t.best or 0.0))
         centres = np.array([t.place for t in ranked[:_CENTRES]])
+        if self._sources is not None:
+            centres = np.concatenate([centres.reshape(-1, d), self._sources.best])
         if not len(centres):  # nothing has a value yet
             centres = np.full((1, d), 0.5)
         local = centres[rng.integers(len(centres), size=_LOCAL)]
@@ -316,7 +344,8 @@ class CurveSearch:
             return None
         features = self._encoder.many(places[kept])
         nobody = np.full(len(kept), -1, np.int64)
-        mean, sd = posterior.at(Rows(features, nobody, np.ones(len(kept))))
+        guesses = None if self._sources is None else self._sources.at_end(features)
+        mean, sd = posterior.at(Rows(features, nobody, np.ones(len(kept)), guesses))
         order = np.argsort(-log_expected_improvement(mean, sd, best), kind="stable")
         for k in order[:_TRIED]:
             proposal = self._encoder.propose(places[kept[k]])
