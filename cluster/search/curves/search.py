@@ -35,6 +35,7 @@ _FIRST_POINTS = 6  # trials that are spread evenly, before anything is predicted
 _FIRST_RESULTS = 3
 # With earlier runs: their favourites come first, so many and so far from one another.
 _FAVOURITES, _APART = 3, 0.2
+_THEIRS = 75  # candidates near configurations that they liked
 _SHARE_NEW = 0.4  # of all epochs, for first stages
 _UNIFORM, _LOCAL, _CENTRES = 300, 150, 5
 _TRIED = 100  # of these candidates, until one is allowed
@@ -330,14 +331,15 @@ class CurveSearch:
         ranked = [t for t in self._trials.values() if t.best is not None and t.features is not None]
         ranked.sort(key=lambda t: -(t.best or 0.0))
         centres = np.array([t.place for t in ranked[:_CENTRES]])
-        if self._sources is not None:
-            centres = np.concatenate([centres.reshape(-1, d), self._sources.best])
         if not len(centres):  # nothing has a value yet
             centres = np.full((1, d), 0.5)
         local = centres[rng.integers(len(centres), size=_LOCAL)]
-        moved = rng.random((_LOCAL, d)) < max(0.35, 1.5 / max(d, 1))
-        sizes = 10.0 ** rng.uniform(-2, -0.5, (_LOCAL, 1))
-        local = np.clip(local + moved * sizes * rng.standard_normal((_LOCAL, d)), 0, 1)
+        if self._sources is not None:
+            theirs = self._sources.best
+            local = np.concatenate([local, theirs[rng.integers(len(theirs), size=_THEIRS)]])
+        moved = rng.random(local.shape) < max(0.35, 1.5 / max(d, 1))
+        sizes = 10.0 ** rng.uniform(-2, -0.5, (len(local), 1))
+        local = np.clip(local + moved * sizes * rng.standard_normal(local.shape), 0, 1)
         places = np.concatenate([rng.random((_UNIFORM, d)), local])
         kept = self._unlike_trials(places)
         if not len(kept):
