@@ -74,8 +74,7 @@ def tune(
         num_samples: trials in all, the default configuration among them; 40 by default, for a grid
             all of it.
         budget: for `searcher="curves"`, epochs of all trials together, in whole trainings.
-        until: for `searcher="curves"`, ends the search when the next tenth of its budget is
-            expected to improve the metric by less.
+        until: for it, the improvement below which it ends, expected of a tenth of the budget.
         searcher: "tpe", "curves", "random" or "grid".
         deterministic: for `searcher="curves"`, whether it decides as if four trials trained at a
             time, so that the table is the same for any number of workers.

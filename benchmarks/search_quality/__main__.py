@@ -4,6 +4,7 @@
     python -m benchmarks.search_quality --quick             # a few tasks: some minutes on 2 cores
     python -m benchmarks.search_quality --curves taskset.npz --tasks tuning --workers 4
     python -m benchmarks.search_quality --curves lcbench --methods curves tpe-asha --noise 0.02
+    python -m benchmarks.search_quality --curves lcbench --transfer 5   # after searches on others
 
 A budget is the epochs of all trials together, by those of one full training. Regret is (best value
 there is - best value seen) / (best value there is - that of a poor first epoch), from 0 to 1. What
@@ -17,6 +18,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from benchmarks.search_quality.methods.registry import METHODS, RIVAL_METHODS, r
 from benchmarks.search_quality.picture import draw
 from benchmarks.search_quality.searches import Search, run_all
 from benchmarks.search_quality.tasks import Source
+from benchmarks.search_quality.transfer import EARLIER, MISLED, EarlierSearch, misleading, others
 from raysweep.core.errors import UserError, nearest
 
 _PRINTED = Path("-")
@@ -90,22 +93,63 @@ def chosen_tasks(
     return pairs
 
 
-def measure(
-    searches: Sequence[Search], shape: tuple[int, int, int], jobs: int
-) -> list[list[list[Outcome]]]:
-    """Runs all searches with a bar; [methods][tasks][seeds]."""
-    outcomes: list[Outcome | None] = [None] * len(searches)
+def _with_bar(searches: Sequence[Any], jobs: int) -> list[Any]:
+    """Runs all searches with a bar; what each gave, in their order."""
+    outcomes: list[Any] = [None] * len(searches)
     columns = (TextColumn("searches"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("searches", total=len(searches))
         for place, outcome in run_all(searches, jobs):
             outcomes[place] = outcome
             progress.advance(bar)
+    return outcomes
+
+
+def measure(
+    searches: Sequence[Search], shape: tuple[int, int, int], jobs: int
+) -> list[list[list[Outcome]]]:
+    """Runs all searches with a bar; [methods][tasks][seeds]."""
     methods, tasks, seeds = shape
-    flat = iter(outcomes)
+    flat = iter(_with_bar(searches, jobs))
     # Tasks come first, so that the time remaining is known early.
     by_task = [[[next(flat) for _ in range(seeds)] for _ in range(methods)] for _ in range(tasks)]
-    return [[[o for o in by_task[t][m] if o] for t in range(tasks)] for m in range(methods)]
+    return [[by_task[t][m] for t in range(tasks)] for m in range(methods)]
+
+
+def with_earlier(
+    searches: Sequence[Search], pairs: Sequence[tuple[Source, str]], count: int, jobs: int
+) -> list[Search]:
+    """The same searches, where their method says so with what searches on other tasks found.
+
+    Args:
+        searches: to be compared.
+        pairs: all tasks that are.
+        count: of other tasks.
+        jobs: processes.
+
+    Raises:
+        UserError: there are not so many other tasks of the same source.
+    """
+    named: dict[Path, list[str]] = {}
+    for source, name in pairs:
+        named.setdefault(source.path, []).append(name)
+    before = {
+        search: others(search.task, search.seed, named[search.curves], count)
+        for search in searches
+        if search.method in (EARLIER, MISLED)
+    }
+    needed = sorted({(s.curves, name) for s, names in before.items() for name in names})
+    runs = _with_bar([EarlierSearch(path, name) for path, name in needed], jobs)
+    found = dict(zip(needed, runs, strict=True))
+    upside_down = {
+        key: misleading(run, Source.at(key[0]).load(key[1])) for key, run in found.items()
+    }
+    out = []
+    for search in searches:
+        known = upside_down if search.method == MISLED else found
+        taken = tuple(known[search.curves, name] for name in before.get(search, ()))
+        out.append(replace(search, earlier=taken))
+    return out
 
 
 def _columns(first: str, budgets: Sequence[str], title: str) -> Table:
@@ -170,6 +214,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--recorded-seconds", action="store_true", help="epochs last as long as was recorded"
     )
+    parser.add_argument(
+        "--transfer",
+        type=int,
+        metavar="N",
+        help="curves after searches of 10 trainings on N other tasks, too, and on N upside down",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes; 2")
     parser.add_argument("--quick", action="store_true", help="6 tasks, 2 seeds, 10 trainings")
     parser.add_argument(
@@ -188,7 +238,9 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Runs the searches that were asked for, prints tables, and returns every figure."""
     quick = options.quick
     budgets = sorted(set(options.budgets or (_QUICK_BUDGETS if quick else BUDGETS)))
-    methods = list(options.methods or (_QUICK_METHODS if quick else METHODS))
+    transfers = options.transfer is not None
+    usual = ("curves",) if transfers else _QUICK_METHODS if quick else METHODS
+    methods = list(options.methods or usual)
     default = _QUICK_SEEDS if quick else 5
     num_seeds = default if options.seeds is None else options.seeds
     if budgets[0] <= 0 or min(num_seeds, options.workers, options.jobs) < 1 or options.noise < 0:
@@ -196,6 +248,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             "--budgets, --seeds, --workers and --jobs must be above 0, and --noise not below"
         )
     require(methods)
+    methods += [EARLIER, MISLED] if transfers else []
     every = sources(options.curves)
     pairs = chosen_tasks(every, options.tasks, _QUICK_TASKS if quick else None)
     searches = [
@@ -213,6 +266,8 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         for method in methods
         for seed in range(num_seeds)
     ]
+    if transfers:
+        searches = with_earlier(searches, pairs, options.transfer, options.jobs)
     outcomes = measure(searches, (len(methods), len(pairs), num_seeds), options.jobs)
     lengths = [source.load(name).max_t for source, name in pairs]
     # [methods, tasks, seeds, budgets]
@@ -247,6 +302,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         "seeds": num_seeds,
         "budgets": budgets,
         "workers": options.workers,
+        **({"transfer": options.transfer} if transfers else {}),
         "noise": options.noise,
         "recorded_seconds": options.recorded_seconds,
     }

@@ -8,12 +8,18 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from benchmarks.search_quality.clock import Outcome, seed_of, simulate
+from benchmarks.search_quality.methods.base import Method
+from benchmarks.search_quality.methods.curves import Curves
 from benchmarks.search_quality.methods.registry import build
 from benchmarks.search_quality.tasks import Source
+from raysweep.cluster.search.curves.transfer import EarlierRun
 
 __all__ = ["Search", "run_all"]
+
+_Found = TypeVar("_Found", covariant=True)
 
 # One thread each: the searches are what runs side by side.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -32,6 +38,7 @@ class Search:
         workers: see `simulate`.
         noise: see `simulate`.
         recorded_seconds: see `simulate`.
+        earlier: what `curves` learns from, under whatever name the method has here.
     """
 
     curves: Path
@@ -42,6 +49,7 @@ class Search:
     workers: int = 1
     noise: float = 0.0
     recorded_seconds: bool = False
+    earlier: tuple[EarlierRun, ...] = ()
 
     def run(self) -> Outcome:
         """Runs it in this process.
@@ -58,7 +66,11 @@ class Search:
     def _run(self) -> Outcome:
         task = Source.at(self.curves).load(self.task)
         seed = seed_of(self.task, self.seed)
-        method = build(self.method, task, seed)
+        method: Method
+        if self.earlier:
+            method = Curves(task.space, seed, task.max_t, self.earlier)
+        else:
+            method = build(self.method, task, seed)
         try:
             return simulate(
                 task,
@@ -73,7 +85,11 @@ class Search:
             method.close()
 
 
-def run_all(searches: Sequence[Search], jobs: int) -> Iterator[tuple[int, Outcome]]:
+class _Runs(Protocol[_Found]):
+    def run(self) -> _Found: ...
+
+
+def run_all(searches: Sequence[_Runs[_Found]], jobs: int) -> Iterator[tuple[int, _Found]]:
     """Runs searches side by side; yields each one's place in the sequence as it ends.
 
     Args:
@@ -85,7 +101,7 @@ def run_all(searches: Sequence[Search], jobs: int) -> Iterator[tuple[int, Outcom
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context)
     try:
-        places = {pool.submit(Search.run, search): k for k, search in enumerate(searches)}
+        places = {pool.submit(search.run): k for k, search in enumerate(searches)}
         for done in as_completed(places):
             yield places[done], done.result()
     finally:

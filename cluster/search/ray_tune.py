@@ -16,6 +16,7 @@ from raysweep.cluster.runs.ledger import STOPPED, Ledger
 from raysweep.cluster.runs.options import RunOptions
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.search.curves.plan import CurvePlan
+from raysweep.cluster.search.curves.transfer import EarlierRun
 from raysweep.cluster.search.curves.under_tune import CurveScheduler, CurveSearcher
 from raysweep.cluster.search.deadline import Deadline
 from raysweep.cluster.search.ledger_searcher import LedgerSearcher
@@ -32,7 +33,7 @@ from raysweep.cluster.search.proposers import (
 from raysweep.cluster.search.recorder import RunRecorder
 from raysweep.cluster.search.schedulers import build_scheduler
 from raysweep.cluster.search.tune_callback import DeadlineStopper, TuneCallback, UserCallbacks
-from raysweep.cluster.search.warm_start import TriedFirst, WarmStart, best_earlier, recall
+from raysweep.cluster.search.warm_start import TriedFirst, WarmStart, recall
 from raysweep.core.free_config import nest
 from raysweep.core.storage import Storage
 from raysweep.core.targets import sent
@@ -57,6 +58,7 @@ class TuneTrials:
         dataset: its arrays go to every worker, by way of Ray's object store.
         ledger: the run's memory.
         earlier: results of earlier runs to start from; see `warm_start`.
+        curves: the same for the searcher that reads curves.
     """
 
     def __init__(
@@ -67,13 +69,14 @@ class TuneTrials:
         dataset: Dataset,
         ledger: Ledger,
         earlier: Sequence[Mapping[str, Any]] = (),
+        curves: Sequence[EarlierRun] = (),
     ) -> None:
         self._request, self._storage, self._options = request, storage, options
         self._dataset = dataset
         refuses = Refusals(request, dataset.arrays)
         self._searcher: Any
         if request.searches and request.searcher == "curves":
-            plan = _plan(request, ledger, refuses, earlier)
+            plan = _plan(request, ledger, refuses, curves)
             if plan.over() and not plan.under_way():
                 plan.settle()
             self._searcher = CurveSearcher(plan)
@@ -234,7 +237,7 @@ def _plan(
     request: SearchRequest,
     ledger: Ledger,
     refuses: Refusals,
-    earlier: Sequence[Mapping[str, Any]],
+    earlier: Sequence[EarlierRun],
 ) -> CurvePlan:
     suggest = request.suggest()
     first: list[Point] = []
@@ -245,7 +248,6 @@ def _plan(
     for point in request.points_to_evaluate:
         params, _, fields = recall(suggest, {**request.complete(point), **point})
         first.append((params if fields is not None else {}, dict(point)))
-    first += best_earlier(suggest, earlier, request.mode)
     assert request.budget is not None
     return CurvePlan(
         ledger,
@@ -259,6 +261,7 @@ def _plan(
         first=first,
         refuses=refuses,
         deterministic=request.deterministic,
+        earlier=earlier,
     )
 
 

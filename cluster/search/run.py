@@ -20,6 +20,8 @@ from raysweep.cluster.runs.progress import Progress
 from raysweep.cluster.runs.projector import publish_embeddings
 from raysweep.cluster.runs.request import SearchRequest
 from raysweep.cluster.runs.saved_run import SavedRun
+from raysweep.cluster.search.curves.earlier import earlier_curves, trust_notes
+from raysweep.cluster.search.curves.transfer import EarlierRun
 from raysweep.cluster.search.deadline import Deadline, stop_on_signal
 from raysweep.cluster.search.early_end import EarlyEnd
 from raysweep.cluster.search.objectives.refusals import Refusals
@@ -115,7 +117,12 @@ def run_search(
         ray_started_beside(prepare, options.address, wanted=new) as loaded,
     ):
         Refusals(request, loaded.arrays).check()
-        earlier, notes = earlier_results(request, storage, loaded.fingerprint)
+        earlier: list[dict[str, Any]] = []
+        curves: list[EarlierRun] = []
+        if request.searcher == "curves":
+            curves, notes = earlier_curves(request, storage, loaded.fingerprint)
+        else:
+            earlier, notes = earlier_results(request, storage, loaded.fingerprint)
         write_experiment(
             storage,
             request,
@@ -134,7 +141,9 @@ def run_search(
             constraints=request.constraints,
         )
         deadline = Deadline(options.time_budget)
-        remaining = _train(request, storage, options, loaded, ledger, deadline, earlier)
+        remaining = _train(request, storage, options, loaded, ledger, deadline, earlier, curves)
+        for note in [] if options.quiet else trust_notes(ledger, curves):
+            print(note, file=sys.stderr)
         return _finish(request, storage, loaded, ledger, deadline, remaining)
 
 
@@ -146,6 +155,7 @@ def _train(
     ledger: Ledger,
     deadline: Deadline,
     earlier: Sequence[Mapping[str, Any]],
+    curves: Sequence[EarlierRun],
 ) -> int:
     """Trains what is left to train; returns how many trials are left after that."""
     trials: Any
@@ -156,7 +166,7 @@ def _train(
     else:
         from raysweep.cluster.search.ray_tune import TuneTrials
 
-        trials = TuneTrials(request, storage, options, dataset, ledger, earlier)
+        trials = TuneTrials(request, storage, options, dataset, ledger, earlier, curves)
     if not trials.remaining():
         return 0
     goal = EarlyEnd(ledger, options.target, options.patience)

@@ -1,7 +1,8 @@
 """Starting a search from what earlier runs found: prior observations, and their best to try first.
 
 What is taken over is written into the new run's experiment.yaml when the run is made, so that it
-resumes as it would have gone on, whatever has become of the earlier runs since.
+resumes as it would have gone on, whatever has become of the earlier runs since. The searcher that
+reads learning curves takes over more: see `curves.earlier`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,16 @@ from raysweep.search_spaces import Suggest, sample
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["TriedFirst", "WarmStart", "best_earlier", "earlier_results", "recall"]
+__all__ = [
+    "TriedFirst",
+    "WarmStart",
+    "best_earlier",
+    "earlier_results",
+    "notes_on",
+    "nothing_in_common",
+    "recall",
+    "refuse",
+]
 
 # Earlier configurations that are trained again, right after the default.
 _TRIED_AGAIN = 3
@@ -133,7 +143,7 @@ def earlier_results(
     notes: list[str] = []
     for name in request.warm_start:
         run = open_run(name, storage.uri.rpartition("/")[0])
-        _refuse(request, run, name)
+        refuse(request, run, name)
         usable = _results(request, run)
         if not usable and (missing := _missing(request, run)):
             raise UserError(
@@ -141,17 +151,23 @@ def earlier_results(
                 "leave it out"
             )
         if not usable:
-            raise UserError(
-                f"--warm-start {name}: it has no result for any field that is searched now "
-                f"({', '.join(request.spaces)}); leave it out"
-            )
+            raise UserError(nothing_in_common(request, name))
         results += usable
         notes.append(f"starting from {len(usable)} trials of {name}")
-        notes += _notes(request, run, name, fingerprint)
+        notes += notes_on(request, run, name, fingerprint)
     return results, notes
 
 
-def _refuse(request: SearchRequest, run: SavedRun, name: str) -> None:
+def nothing_in_common(request: SearchRequest, name: str) -> str:
+    """What is said of an earlier run, by its name, that has no field of the space."""
+    return (
+        f"--warm-start {name}: it has no result for any field that is searched now "
+        f"({', '.join(request.spaces)}); leave it out"
+    )
+
+
+def refuse(request: SearchRequest, run: SavedRun, name: str) -> None:
+    """Raises UserError for an earlier run of another trainable or metric."""
     for what, theirs, mine in (
         ("trained", run.request.task, request.task),
         ("was judged by", run.request.metric, request.metric),
@@ -164,7 +180,8 @@ def _refuse(request: SearchRequest, run: SavedRun, name: str) -> None:
             )
 
 
-def _notes(request: SearchRequest, run: SavedRun, name: str, fingerprint: str) -> list[str]:
+def notes_on(request: SearchRequest, run: SavedRun, name: str, fingerprint: str) -> list[str]:
+    """In what else an earlier run differed, for people."""
     notes = []
     if run.fingerprint != fingerprint:
         notes.append(f"{name} was made with other data or another split; its results are a hint")

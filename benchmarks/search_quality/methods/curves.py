@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.search_quality.methods.base import Work
 from benchmarks.search_quality.space import TaskSpace
+
+if TYPE_CHECKING:
+    from raysweep.cluster.search.curves.transfer import EarlierRun
 
 __all__ = ["Curves"]
 
@@ -19,13 +22,19 @@ class Curves:
         space: what is searched.
         seed: of its draws.
         max_t: T.
+        earlier: runs to learn from, fitted.
     """
 
-    def __init__(self, space: TaskSpace, seed: int, max_t: int) -> None:
+    def __init__(
+        self, space: TaskSpace, seed: int, max_t: int, earlier: Sequence[EarlierRun] = ()
+    ) -> None:
         from raysweep.cluster.search.curves.encoding import Encoder
         from raysweep.cluster.search.curves.search import CurveSearch
+        from raysweep.cluster.search.curves.transfer import Sources
 
-        self._search = CurveSearch(Encoder(space, seed), seed, "max", max_t)
+        encoder = Encoder(space, seed)
+        sources = Sources(earlier, encoder, "max") if earlier else None
+        self._search = CurveSearch(encoder, seed, "max", max_t, sources=sources)
         self._num = 0
         self._theta: Any = None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,9 +12,38 @@ from scipy.stats import rankdata
 
 from raysweep.cluster.search.curves.process import Floats, Rows
 
-__all__ = ["Curve", "known_points", "normal_scores", "num_rows", "observed", "rows_at", "under_way"]
+__all__ = [
+    "Curve",
+    "known_points",
+    "normal_scores",
+    "num_rows",
+    "observed",
+    "pause_levels",
+    "rows_at",
+    "under_way",
+    "watched_epochs",
+]
 
 _MOST_ROWS = 300
+_APART = 1.35  # the next epoch whose value counts is so many times as late
+
+
+def pause_levels(max_t: int) -> list[int]:
+    """The epochs at which trials pause, and the last one.
+
+    The first is about max_t/27, and not the very first epoch of 8 or more: of the first one, ranks
+    say little. Each of the others is about three times the one before.
+    """
+    first = max(1 if max_t < 8 else 2, round(max_t / 27))
+    stages = max(1, math.ceil(math.log(max_t / first, 3) - 0.15)) if first < max_t else 1
+    levels = {round(first * (max_t / first) ** (k / stages)) for k in range(stages)}
+    return [*sorted(level for level in levels if level < max_t), max_t]
+
+
+def watched_epochs(max_t: int) -> list[int]:
+    """The epochs whose values are taken into account: each of the first, then ever fewer."""
+    count = math.ceil(math.log(max_t, _APART)) if max_t > 1 else 0
+    return sorted({*(round(_APART**k) for k in range(count)), *pause_levels(max_t)})
 
 
 @dataclass
@@ -30,6 +60,7 @@ class Curve:
         reached: the best value so far, at each epoch reached whose value counts.
         best: the best finite value; None without any.
         epoch: epochs done.
+        guesses: what earlier runs lead to expect by epoch, [num_sources] each; None without any.
     """
 
     index: int
@@ -41,6 +72,7 @@ class Curve:
     reached: dict[int, float] = field(default_factory=dict)
     best: float | None = None
     epoch: int = 0
+    guesses: Mapping[int, Floats] | None = None
 
 
 def num_rows(curves: Iterable[Curve]) -> int:
@@ -53,18 +85,22 @@ def rows_at(curves: Sequence[Curve], epochs: Sequence[float], max_t: int) -> Row
     times = np.log(np.array(epochs, float)) / np.log(max(max_t, 2))
     features = [c.features for c in curves if c.features is not None]
     indexes = np.array([c.index for c in curves], np.int64)
-    return Rows(np.array(features).reshape(len(curves), -1 if features else 0), indexes, times)
+    pairs = zip(curves, epochs, strict=True)
+    each = [c.guesses[int(e)] for c, e in pairs if c.guesses is not None]
+    guesses = np.array(each) if each else None
+    shaped = np.array(features).reshape(len(curves), -1 if features else 0)
+    return Rows(shaped, indexes, times, guesses)
 
 
-def observed(curves: Iterable[Curve], max_t: int) -> tuple[Rows, Floats]:
-    """A row for each watched epoch that each trial has reached, at most 300, and their values.
+def observed(curves: Iterable[Curve], max_t: int, most: int = _MOST_ROWS) -> tuple[Rows, Floats]:
+    """A row for each watched epoch that each trial has reached, at most so many, and their values.
 
     The value is the best one so far, as a rank among all: a normal score, standardised. A trial
     that has no value gets the worst there is.
     """
     trials, levels, values = known_points(curves)
     z = normal_scores(values)
-    kept = _most_telling(trials, z)
+    kept = _most_telling(trials, z, most)
     return rows_at([trials[k] for k in kept], [levels[k] for k in kept], max_t), z[kept]
 
 
@@ -87,19 +123,19 @@ def under_way(curves: Iterable[Curve], max_t: int) -> Rows:
     return rows_at(running, [c.target for c in running], max_t)
 
 
-def _most_telling(trials: list[Curve], z: Floats) -> list[int]:
-    """At most 300 rows: the better trials' last ones, more of these, and some of the others."""
-    if len(z) <= _MOST_ROWS:
+def _most_telling(trials: list[Curve], z: Floats, most: int) -> list[int]:
+    """At most so many rows: the better trials' last ones, more of these, and some of the others."""
+    if len(z) <= most:
         return list(range(len(z)))
     last: dict[int, int] = {}
     for k, t in enumerate(trials):
         last[t.index] = k
     ranked = sorted(last.values(), key=lambda k: -z[k])
-    better, others = ranked[: _MOST_ROWS // 2], ranked[_MOST_ROWS // 2 :]
+    better, others = ranked[: most // 2], ranked[most // 2 :]
     among = {trials[k].index for k in better}
     earlier = [k for k, t in enumerate(trials) if t.index in among and last[t.index] != k]
     earlier.sort(key=lambda k: -z[last[trials[k].index]])
-    room = _MOST_ROWS - len(better)
+    room = most - len(better)
     earlier = earlier[: room - min(len(others), room // 3)]
     room -= len(earlier)
     even = np.unique(np.linspace(0, len(others) - 1, min(room, len(others))).round().astype(int))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cho_solve, solve_triangular
+from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from raysweep.cluster.search.curves.curve import (
@@ -23,6 +23,7 @@ from raysweep.cluster.search.curves.curve import (
 from raysweep.cluster.search.curves.encoding import Encoder
 from raysweep.cluster.search.curves.improvement import log_expected_improvement
 from raysweep.cluster.search.curves.process import CurveProcess, Floats, Rows
+from raysweep.cluster.search.curves.transfer import Sources
 
 __all__ = ["Outlook"]
 
@@ -76,6 +77,7 @@ class Outlook:
         levels: the epochs at which trials pause, and the last one.
         sign: 1 where large values of the metric are good, -1 where small ones are.
         seed: of the draws.
+        sources: what earlier runs lead to expect; nothing by default.
     """
 
     def __init__(
@@ -86,7 +88,9 @@ class Outlook:
         levels: Sequence[int],
         sign: float,
         seed: Sequence[int],
+        sources: Sources | None = None,
     ) -> None:
+        self._sources = sources
         self._process, self._encoder, self._levels, self._sign = process, encoder, levels, sign
         self._max_t, self._seed = levels[-1], seed
         self._curves = [_until_now(c) for c in curves if c.features is not None]
@@ -94,16 +98,7 @@ class Outlook:
         _, _, values = known_points(self._curves)
         scores = normal_scores(values)
         self._scale, self._best = _Scale(values, scores), float(scores.max())
-        kernel = process.kernel(self._rows, self._rows)
-        kernel[np.diag_indices(len(z))] += process.noise
-        self._factor = np.linalg.cholesky(kernel)
-        self._alpha = cho_solve((self._factor, True), z, check_finite=False)
-
-    def _at(self, asked: Rows) -> tuple[Floats, Floats]:
-        """Mean, [n], and covariance without noise, [n, n]."""
-        cross = self._process.kernel(self._rows, asked)
-        half = solve_triangular(self._factor, cross, lower=True, check_finite=False)
-        return cross.T @ self._alpha, self._process.kernel(asked, asked) - half.T @ half
+        self._posterior = process.condition(self._rows, z)
 
     def finals(self, trials: Iterable[int]) -> dict[int, tuple[float, float, float]]:
         """Where trials would end if each were trained whole.
@@ -120,7 +115,9 @@ class Outlook:
         asked = [c for c in self._curves if c.index in wanted and c.reached]
         if not asked:
             return {}
-        mean, covariance = self._at(rows_at(asked, [self._max_t] * len(asked), self._max_t))
+        mean, covariance = self._posterior.together(
+            rows_at(asked, [self._max_t] * len(asked), self._max_t)
+        )
         sd = np.sqrt(np.maximum(np.diag(covariance), 0.0) + self._process.noise)
         reached = np.array([-np.inf if c.best is None else c.best for c in asked])
         three = (np.maximum(self._scale(mean + k * sd), reached) for k in (0.0, -_BAND, _BAND))
@@ -176,15 +173,14 @@ class Outlook:
         )
         if not len(indexes):
             return 0.0
-        mean, covariance = self._at(Rows(features, indexes, np.ones(len(indexes))))
-        sd = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
+        mean, sd = self._posterior.at(self._asked(features, indexes, np.ones(len(indexes))))
         worth = log_expected_improvement(mean, sd, self._best)
         reach = self._spend(epochs, begun, ahead, worth)
         on = np.flatnonzero((reach > begun) & (reach >= 1))
         if not len(on):
             return 0.0
         times = np.log(reach[on]) / np.log(max(self._max_t, 2))
-        mean, covariance = self._at(Rows(features[on], indexes[on], times))
+        mean, covariance = self._posterior.together(self._asked(features[on], indexes[on], times))
         spread, axes = np.linalg.eigh(covariance)
         # Tails as heavy as they should be in every estimate, and not by luck.
         shares = (rng.permutation(_DRAWS)[:, None] + 0.5) / _DRAWS
@@ -193,6 +189,10 @@ class Outlook:
         best = (mean + heavy * (normal @ axes.T)).max(1)
         better = self._scale(best) - self._scale(np.array([self._best]))
         return float(np.maximum(better, 0.0).mean())
+
+    def _asked(self, features: Floats, trials: NDArray[np.int64], times: Floats) -> Rows:
+        guesses = None if self._sources is None else self._sources.at(features, times)
+        return Rows(features, trials, times, guesses)
 
     def _new(self, rng: np.random.Generator) -> Floats:
         """Features of configurations that might be started, [n, num_features]."""

@@ -13,6 +13,7 @@ from raysweep.cluster.runs.ledger import FAILED, FINISHED, RUNNING, STOPPED, Led
 from raysweep.cluster.search.curves.encoding import Encoder
 from raysweep.cluster.search.curves.places import Places
 from raysweep.cluster.search.curves.search import CurveSearch, Decision
+from raysweep.cluster.search.curves.transfer import EarlierRun, Sources
 from raysweep.cluster.search.proposers import Point
 from raysweep.core.errors import UserError
 from raysweep.search_spaces import Suggest
@@ -39,6 +40,7 @@ class CurvePlan:
             the first. One without params, because the space cannot express it, is trained whole.
         refuses: whether configuration fields break a constraint.
         deterministic: decides as if a fixed number of trials trained at a time; see `Places`.
+        earlier: runs whose curves the search learns from, with their `theta`.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class CurvePlan:
         first: Sequence[Point] = (),
         refuses: Callable[[dict[str, Any]], bool] | None = None,
         deterministic: bool = False,
+        earlier: Sequence[EarlierRun] = (),
     ) -> None:
         self.ledger = ledger
         self._places = Places(self._tell) if deterministic else None
@@ -62,7 +65,10 @@ class CurvePlan:
         self._max_t, self._epochs, self._until = max_t, budget * max_t, until
         self._num_samples, self._first = num_samples, list(first)
         encoder = Encoder(suggest, seed)
-        self._search = CurveSearch(encoder, seed, ledger.mode, max_t, allowed=self._allowed)
+        sources = Sources(earlier, encoder, ledger.mode) if earlier else None
+        self._search = CurveSearch(
+            encoder, seed, ledger.mode, max_t, allowed=self._allowed, sources=sources
+        )
         self._exhausted = False
         self._told: dict[int, int] = {}  # epochs of each trial that the search knows
         decisions = [(d, trial) for trial in ledger for d in trial.decisions]
@@ -264,6 +270,8 @@ class CurvePlan:
         }
         if decision.theta is not None:
             record |= {"theta": list(decision.theta), "rows": decision.rows}
+        if decision.trust:
+            record["trust"] = list(decision.trust)
         if self._places is not None:
             record["tick"] = self._places.now
         return record

@@ -29,14 +29,28 @@ class Rows:
         features: of the configurations, [n, num_features].
         trials: whose, [n]; rows of one trial have more in common than their configuration.
         times: ln(epoch) / ln(most epochs), [n].
+        guesses: what earlier runs lead to expect, [n, num_sources]; None without any.
     """
 
     features: Floats
     trials: NDArray[np.int64]
     times: Floats
+    guesses: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def and_those(self, more: Rows) -> Rows:
+        """These rows and then others; both with guesses, or neither."""
+        guesses = None
+        if self.guesses is not None and more.guesses is not None:
+            guesses = np.concatenate([self.guesses, more.guesses])
+        return Rows(
+            np.concatenate([self.features, more.features]),
+            np.concatenate([self.trials, more.trials]),
+            np.concatenate([self.times, more.times]),
+            guesses,
+        )
 
 
 @dataclass(frozen=True)
@@ -58,28 +72,37 @@ _OTHERS = (
     _Prior(0.01, 1.5, 0.01, 1.0),  # v: noise
     _Prior(0.4, 0.7, 0.05, 5.0),  # λ: how near epochs are
 )
+_DOUBT = _Prior(1.0, 1.0, 0.01, 20.0)  # τ: how far earlier runs may be from what is true now
+_TRUST = 1.0  # the weight that these have together, before anything is known
 
 
 class CurveProcess:
     """k = M52(r)·(a + b·e^(−|Δt|/λ) + g·t·t′) + c·1[same trial]·(½ + ½e^(−|Δt|/λ)) + 1 + t·t′.
 
     r is the distance of two configurations with a length scale for each param, M52 the Matérn
-    kernel of order 5/2, t a time as in `Rows`. Each observation has noise v besides.
+    kernel of order 5/2, t a time as in `Rows`. Each observation has noise v besides. With guesses
+    of S earlier runs, their mean is the mean, and k has τ·(guesses·guesses′)/S more: each has a
+    weight, which is 1/S with a variance of τ/S.
 
     Attributes:
-        theta: logarithms of the length scales, then of a, b, g, c, v and λ.
+        theta: logarithms of the length scales, then of a, b, g, c, v, λ, and with guesses τ.
+        num_params: of a configuration.
 
     Args:
         fields: for each feature, which param it belongs to, [num_features].
         theta: to start from; the centres of the priors by default.
+        num_sources: earlier runs whose guesses all rows have.
     """
 
-    def __init__(self, fields: NDArray[np.int64], theta: Floats | None = None) -> None:
-        self._num_params = int(fields.max()) + 1 if len(fields) else 0
-        self._member = np.zeros((self._num_params, len(fields)))  # sums features over each param
+    def __init__(
+        self, fields: NDArray[np.int64], theta: Floats | None = None, *, num_sources: int = 0
+    ) -> None:
+        self.num_params = int(fields.max()) + 1 if len(fields) else 0
+        self._member = np.zeros((self.num_params, len(fields)))  # sums features over each param
         self._member[fields, np.arange(len(fields))] = 1.0
         self._fields = fields
-        priors = [_LENGTH] * self._num_params + list(_OTHERS)
+        priors = [_LENGTH] * self.num_params + list(_OTHERS)
+        priors += [_DOUBT] if num_sources else []
         self._centre = np.log([p.centre for p in priors])
         self._sd = np.array([p.sd for p in priors])
         self._bounds = [(np.log(p.low), np.log(p.high)) for p in priors]
@@ -98,12 +121,14 @@ class CurveProcess:
         gaps = np.abs(rows.times[:, None] - rows.times[None, :])
         products = rows.times[:, None] * rows.times[None, :]
         same = (rows.trials[:, None] == rows.trials[None, :]).astype(float)
-        n, p = len(rows), self._num_params
+        n, p = len(rows), self.num_params
         flat = distances.reshape(p, n * n)
+        alike = _alike(rows, rows)
+        z = z - _expected(rows)
 
         def objective(theta: Floats) -> tuple[float, Floats]:
             scales = np.exp(-2 * theta[:p])
-            a, b, g, c, v, lam = np.exp(theta[p:])
+            a, b, g, c, v, lam = np.exp(theta[p : p + 6])
             r = np.sqrt(scales @ flat).reshape(n, n)
             decay = np.exp(-_SQRT5 * r)
             matern = (1 + _SQRT5 * r + (5 / 3) * r * r) * decay
@@ -112,6 +137,8 @@ class CurveProcess:
             own = same * (0.5 + 0.5 * near)
             kernel = matern * levels + c * own + 1 + products
             kernel[np.diag_indices(n)] += v + _JITTER
+            if alike is not None:
+                kernel += np.exp(theta[p + 6]) * alike
             try:
                 factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
             except np.linalg.LinAlgError:
@@ -132,6 +159,8 @@ class CurveProcess:
             gradient[p + 5] = (by_level * (b * closer)).sum() + (
                 weights * same * (0.5 * c * closer)
             ).sum()
+            if alike is not None:
+                gradient[p + 6] = np.exp(theta[p + 6]) * (weights * alike).sum()
             value = 0.5 * float(z @ alpha) + float(np.log(np.diag(factor[0])).sum())
             away = (theta - self._centre) / self._sd
             return value + 0.5 * float(away @ away), gradient + away / self._sd
@@ -147,32 +176,42 @@ class CurveProcess:
         if np.isfinite(found.x).all():
             self.theta = found.x
 
+    def matern(self, left: Floats, right: Floats) -> Floats:
+        """M52 of configurations, [n, num_features] and [m, num_features] to [n, m]."""
+        scale = np.exp(-self.theta[: self.num_params])[self._fields]
+        x, y = left * scale, right * scale
+        r = (x * x).sum(1)[:, None] + (y * y).sum(1)[None, :] - 2 * (x @ y.T)
+        r = _SQRT5 * np.sqrt(np.maximum(r, 0.0))
+        out: Floats = (1 + r + r * r / 3) * np.exp(-r)
+        return out
+
     def kernel(self, left: Rows, right: Rows) -> Floats:
         """Covariances without noise, [len(left), len(right)]."""
-        p = self._num_params
-        a, b, g, c, _, lam = np.exp(self.theta[p:])
-        scale = np.exp(-self.theta[:p])[self._fields]
-        x, y = left.features * scale, right.features * scale
-        squares = (x * x).sum(1)[:, None] + (y * y).sum(1)[None, :] - 2 * (x @ y.T)
-        r = np.sqrt(np.maximum(squares, 0.0))
+        p = self.num_params
+        a, b, g, c, _, lam = np.exp(self.theta[p : p + 6])
         near = np.exp(-np.abs(left.times[:, None] - right.times[None, :]) / lam)
         products = left.times[:, None] * right.times[None, :]
-        matern = (1 + _SQRT5 * r + (5 / 3) * r * r) * np.exp(-_SQRT5 * r)
+        matern = self.matern(left.features, right.features)
         same = left.trials[:, None] == right.trials[None, :]
         out: Floats = matern * (a + b * near + g * products) + 1 + products
         out += c * same * (0.5 + 0.5 * near)
+        if (alike := _alike(left, right)) is not None:
+            out += np.exp(self.theta[p + 6]) * alike
         return out
 
-    def variance(self, times: Floats) -> Floats:
-        """Prior variances at these times, [n]."""
-        a, b, g, c, _, _ = np.exp(self.theta[self._num_params :])
-        out: Floats = a + b + c + 1 + (g + 1) * times * times
+    def variance(self, rows: Rows) -> Floats:
+        """Prior variances, [n]."""
+        p = self.num_params
+        a, b, g, c = np.exp(self.theta[p : p + 4])
+        out: Floats = a + b + c + 1 + (g + 1) * rows.times * rows.times
+        if rows.guesses is not None:
+            out += np.exp(self.theta[p + 6]) * (rows.guesses**2).mean(1)
         return out
 
     @property
     def noise(self) -> float:
         """Variance of an observation's noise, v."""
-        return float(np.exp(self.theta[self._num_params + 4])) + _JITTER
+        return float(np.exp(self.theta[self.num_params + 4])) + _JITTER
 
     def condition(self, rows: Rows, z: Floats) -> Posterior:
         """What the rows, [n] values with noise, say about others."""
@@ -194,12 +233,66 @@ class Posterior:
 
     def __init__(self, process: CurveProcess, rows: Rows, z: Floats, factor: Floats) -> None:
         self._process, self._rows, self._factor = process, rows, factor
-        self._alpha = cho_solve((factor, True), z, check_finite=False)
+        left = z - _expected(rows)
+        self._alpha: Floats = cho_solve((factor, True), left, check_finite=False)
+
+    def trust(self) -> tuple[float, ...]:
+        """The weight that each earlier run's guesses turn out to have, [num_sources]."""
+        guesses = self._rows.guesses
+        if guesses is None:
+            return ()
+        tau = np.exp(self._process.theta[self._process.num_params + 6])
+        weights = (_TRUST + tau * (guesses.T @ self._alpha)) / guesses.shape[1]
+        return tuple(map(float, weights))
+
+    def expects(self, features: Floats, times: Floats) -> Floats:
+        """The mean of new trials, with these features, at each of these times.
+
+        Args:
+            features: [n, num_features].
+            times: as in `Rows`, [m].
+
+        Returns:
+            [n, m]; at a fraction of what `at` costs, whose rows would not share their distances.
+        """
+        rows, process = self._rows, self._process
+        _, first, which = np.unique(rows.trials, return_index=True, return_inverse=True)
+        a, b, g, _, _, lam = np.exp(process.theta[process.num_params :][:6])
+        near = np.exp(-np.abs(rows.times[:, None] - times[None, :]) / lam)
+        products = rows.times[:, None] * times[None, :]
+        weights = np.zeros((len(first), len(times)))
+        np.add.at(weights, which, (a + b * near + g * products) * self._alpha[:, None])
+        out: Floats = process.matern(features, rows.features[first]) @ weights
+        out += self._alpha @ (1 + products)
+        return out
 
     def at(self, asked: Rows) -> tuple[Floats, Floats]:
         """Mean and standard deviation, without noise, [n] each."""
         cross = self._process.kernel(self._rows, asked)
-        mean = cross.T @ self._alpha
+        mean = cross.T @ self._alpha + _expected(asked)
         half = solve_triangular(self._factor, cross, lower=True, check_finite=False)
-        variance = self._process.variance(asked.times) - (half * half).sum(0)
+        variance = self._process.variance(asked) - (half * half).sum(0)
         return mean, np.sqrt(np.maximum(variance, 1e-12))
+
+    def together(self, asked: Rows) -> tuple[Floats, Floats]:
+        """Mean, [n], and covariance without noise, [n, n]."""
+        cross = self._process.kernel(self._rows, asked)
+        half = solve_triangular(self._factor, cross, lower=True, check_finite=False)
+        mean = cross.T @ self._alpha + _expected(asked)
+        return mean, self._process.kernel(asked, asked) - half.T @ half
+
+
+def _alike(left: Rows, right: Rows) -> Floats | None:
+    """Covariance of guesses whose weights vary by 1 in all, [len(left), len(right)]."""
+    if left.guesses is None or right.guesses is None:
+        return None
+    out: Floats = left.guesses @ right.guesses.T / left.guesses.shape[1]
+    return out
+
+
+def _expected(rows: Rows) -> Floats | float:
+    """The mean before anything is known, [n]."""
+    if rows.guesses is None:
+        return 0.0
+    out: Floats = _TRUST * rows.guesses.mean(1)
+    return out

@@ -7,7 +7,6 @@ decision is a function of the seed, of its number and of what is known when it i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,11 +16,20 @@ import numpy as np
 from scipy.stats import qmc
 from threadpoolctl import ThreadpoolController
 
-from raysweep.cluster.search.curves.curve import Curve, num_rows, observed, rows_at, under_way
+from raysweep.cluster.search.curves.curve import (
+    Curve,
+    num_rows,
+    observed,
+    pause_levels,
+    rows_at,
+    under_way,
+    watched_epochs,
+)
 from raysweep.cluster.search.curves.encoding import Encoder, Proposal
 from raysweep.cluster.search.curves.improvement import least_squares, log_expected_improvement
 from raysweep.cluster.search.curves.outlook import Outlook
 from raysweep.cluster.search.curves.process import CurveProcess, Floats, Posterior, Rows
+from raysweep.cluster.search.curves.transfer import Sources
 
 __all__ = ["CurveSearch", "Decision", "pause_levels"]
 
@@ -29,10 +37,12 @@ Answer = TypeVar("Answer")
 
 _FIRST_POINTS = 6  # trials that are spread evenly, before anything is predicted
 _FIRST_RESULTS = 3
+# With earlier runs: their favourites come first, so many and so far from one another.
+_FAVOURITES, _APART = 3, 0.2
+_THEIRS = 75  # candidates near configurations that they liked
 _SHARE_NEW = 0.4  # of all epochs, for first stages
 _UNIFORM, _LOCAL, _CENTRES = 300, 150, 5
 _TRIED = 100  # of these candidates, until one is allowed
-_APART = 1.35  # the next epoch whose value counts is so many times as late
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,8 @@ class Decision:
         proposal: the configuration of a new trial.
         theta: the process's parameters if it was fitted for this decision, else None.
         rows: how many results it was fitted to.
-        why: a word: default, given, spread, random, improve, resume.
+        why: a word: default, given, spread, earlier, random, improve, resume.
+        trust: of a fit with earlier runs, the weight that each has.
     """
 
     number: int
@@ -56,30 +67,13 @@ class Decision:
     theta: tuple[float, ...] | None = None
     rows: int = 0
     why: str = ""
+    trust: tuple[float, ...] = ()
 
 
 @cache
 def _threads() -> ThreadpoolController:
     """What sets the threads of NumPy and SciPy; to find their libraries takes a moment."""
     return ThreadpoolController()
-
-
-def pause_levels(max_t: int) -> list[int]:
-    """The epochs at which trials pause, and the last one.
-
-    The first is about max_t/27, and not the very first epoch of 8 or more: of the first one, ranks
-    say little. Each of the others is about three times the one before.
-    """
-    first = max(1 if max_t < 8 else 2, round(max_t / 27))
-    stages = max(1, math.ceil(math.log(max_t / first, 3) - 0.15)) if first < max_t else 1
-    levels = {round(first * (max_t / first) ** (k / stages)) for k in range(stages)}
-    return [*sorted(level for level in levels if level < max_t), max_t]
-
-
-def watched_epochs(max_t: int) -> frozenset[int]:
-    """The epochs whose values are taken into account: each of the first, then ever fewer."""
-    count = math.ceil(math.log(max_t, _APART)) if max_t > 1 else 0
-    return frozenset({*(round(_APART**k) for k in range(count)), *pause_levels(max_t)})
 
 
 class CurveSearch:
@@ -91,6 +85,7 @@ class CurveSearch:
         mode: "min" or "max".
         max_t: epochs of a whole training.
         allowed: whether configuration fields may be tried; all by default.
+        sources: what earlier runs lead to expect; nothing by default.
 
     Attributes:
         levels: the epochs at which trials pause, and the last one.
@@ -105,6 +100,7 @@ class CurveSearch:
         max_t: int,
         *,
         allowed: Callable[[Mapping[str, Any]], bool] | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._allowed = allowed or (lambda fields: True)
         self.levels = pause_levels(max_t)
@@ -112,7 +108,8 @@ class CurveSearch:
         self._encoder, self._seed, self._max_t = encoder, seed, max_t
         self._sign = 1.0 if mode == "max" else -1.0
         self._trials: dict[int, Curve] = {}
-        self._process = CurveProcess(encoder.fields)
+        self._sources = sources
+        self._process = CurveProcess(encoder.fields, num_sources=len(sources or ()))
         self._rows_at_fit = 0
         self.number = 0
 
@@ -141,6 +138,8 @@ class CurveSearch:
         features = None if params is None else self._encoder.features(params)
         place = self._encoder.place(params or {})
         self._trials[trial] = Curve(trial, features, place, target)
+        if self._sources is not None and features is not None:
+            self._trials[trial].guesses = self._sources.guesses(features, self._max_t)
         self._taken(theta)
         return target
 
@@ -203,18 +202,23 @@ class CurveSearch:
         rng = np.random.default_rng(np.random.SeedSequence((self._seed, number)))
         num_results = num_rows(self._trials.values())
         early = len(self._trials) < _FIRST_POINTS or num_results < _FIRST_RESULTS
+        if self._sources is not None:
+            early = len(self._trials) < _FAVOURITES or num_results < 1
         paused = [
             t
             for t in self._trials.values()
             if not t.running and not t.over and t.features is not None
         ]
-        if early and may_start and (spread := self._spread(number, rng)):
-            return spread
+        if early and may_start:
+            first = self._spread if self._sources is None else self._favourite
+            if spread := first(number, rng):
+                return spread
         if num_results < 1 or not (paused or may_start):
             return None
         wants_new = self._wants_new() or not paused
         if wants_new and may_start:
-            chance = max(0.2, 10 / (10 + len(self._trials)))
+            ignorance = 0.0 if self._sources is not None else 10 / (10 + len(self._trials))
+            chance = max(0.2, ignorance)
             if rng.random() < chance:
                 if proposal := self._unlike(rng.random((20, self._encoder.num_axes))):
                     return Decision(number, self.levels[0], None, proposal, why="random")
@@ -226,28 +230,27 @@ class CurveSearch:
         rows, z = observed(self._trials.values(), self._max_t)
         pending = under_way(self._trials.values(), self._max_t)
         posterior = self._process.condition(rows, z)
+        trust = posterior.trust() if theta is not None else ()
         best = float(z.max())
         if len(pending):
             means = posterior.at(pending)[0]
-            rows = Rows(
-                np.concatenate([rows.features, pending.features]),
-                np.concatenate([rows.trials, pending.trials]),
-                np.concatenate([rows.times, pending.times]),
-            )
+            rows = rows.and_those(pending)
             z = np.concatenate([z, means])
             best = max(best, float(means.max()))
             posterior = self._process.condition(rows, z)
         if wants_new and may_start:
             proposal = self._improve(rng, posterior, best)
             if proposal is not None:
-                return Decision(number, self.levels[0], None, proposal, theta, fitted, "improve")
+                return Decision(
+                    number, self.levels[0], None, proposal, theta, fitted, "improve", trust
+                )
         if not paused:
             # As if nothing had been asked: what is not decided is not written down either.
             self._process.theta, self._rows_at_fit = before
             return None
         trial = self._most_promising(paused, posterior, best)
         target = self._next_level(trial.target)
-        return Decision(number, target, trial.index, None, theta, fitted, "resume")
+        return Decision(number, target, trial.index, None, theta, fitted, "resume", trust)
 
     def num_results(self) -> int:
         """How many results there are where trials pause; see `num_rows`."""
@@ -260,7 +263,15 @@ class CurveSearch:
         with _threads().limit(limits=1):
             trials = list(self._trials.values())
             seed = (self._seed, self.num_results(), 2)
-            known = Outlook(trials, self._process, self._encoder, self.levels, self._sign, seed)
+            known = Outlook(
+                trials,
+                self._process,
+                self._encoder,
+                self.levels,
+                self._sign,
+                seed,
+                sources=self._sources,
+            )
             return question(known)
 
     def restore(self, number: int, decisions: Sequence[Mapping[str, Any]]) -> None:
@@ -298,6 +309,18 @@ class CurveSearch:
         if proposal is None:
             return None
         return Decision(number, self.levels[0], None, proposal, why="spread")
+
+    def _favourite(self, number: int, rng: np.random.Generator) -> Decision | None:
+        """What earlier runs expect most of, and is unlike what was tried."""
+        assert self._sources is not None
+        best, d = self._sources.best, self._encoder.num_axes
+        near = np.clip(best + 0.1 * rng.standard_normal(best.shape), 0, 1)
+        places = np.concatenate([best, near, rng.random((_UNIFORM, d))])
+        worth = self._sources.at_end(self._encoder.many(places)).mean(1)
+        proposal = self._unlike(places[np.argsort(-worth, kind="stable")], near=_APART)
+        if proposal is None:
+            return None
+        return Decision(number, self.levels[0], None, proposal, why="earlier")
 
     def _unlike(self, places: Floats, near: float = 0.1) -> Proposal | None:
         """The first of these places that is unlike every trial; None without one."""
@@ -344,16 +367,20 @@ class CurveSearch:
         if not len(centres):  # nothing has a value yet
             centres = np.full((1, d), 0.5)
         local = centres[rng.integers(len(centres), size=_LOCAL)]
-        moved = rng.random((_LOCAL, d)) < max(0.35, 1.5 / max(d, 1))
-        sizes = 10.0 ** rng.uniform(-2, -0.5, (_LOCAL, 1))
-        local = np.clip(local + moved * sizes * rng.standard_normal((_LOCAL, d)), 0, 1)
+        if self._sources is not None:
+            theirs = self._sources.best
+            local = np.concatenate([local, theirs[rng.integers(len(theirs), size=_THEIRS)]])
+        moved = rng.random(local.shape) < max(0.35, 1.5 / max(d, 1))
+        sizes = 10.0 ** rng.uniform(-2, -0.5, (len(local), 1))
+        local = np.clip(local + moved * sizes * rng.standard_normal(local.shape), 0, 1)
         places = np.concatenate([rng.random((_UNIFORM, d)), local])
         kept = self._unlike_trials(places)
         if not len(kept):
             return None
         features = self._encoder.many(places[kept])
         nobody = np.full(len(kept), -1, np.int64)
-        mean, sd = posterior.at(Rows(features, nobody, np.ones(len(kept))))
+        guesses = None if self._sources is None else self._sources.at_end(features)
+        mean, sd = posterior.at(Rows(features, nobody, np.ones(len(kept)), guesses))
         order = np.argsort(-log_expected_improvement(mean, sd, best), kind="stable")
         for k in order[:_TRIED]:
             proposal = self._encoder.propose(places[kept[k]])

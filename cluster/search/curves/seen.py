@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from raysweep.cluster.runs.saved_run import SavedRun
+from raysweep.cluster.search.curves.earlier import written_curves
 from raysweep.cluster.search.curves.plan import CurvePlan
 from raysweep.core.errors import UserError
 
@@ -27,6 +28,9 @@ def predicted_finals(run: SavedRun) -> dict[int, tuple[float, float, float]]:
     except UserError:  # the user's own space, or a package's that is not installed here
         return {}
     plan = CurvePlan(
-        *(run.ledger, suggest, request.seed, max_t, request.complete), budget=request.budget
+        *(run.ledger, suggest, request.seed, max_t, request.complete),
+        budget=request.budget,
+        deterministic=request.deterministic,
+        earlier=written_curves(run.storage),
     )
     return plan.finals()

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.search_quality.__main__ import main, sources
 from benchmarks.search_quality.figures import interval, pair, summary
+from benchmarks.search_quality.transfer import others
 
 
 def test_an_interval_is_that_of_a_mean_of_tasks_drawn_anew() -> None:
@@ -95,3 +96,29 @@ def test_curves_are_looked_for_beside_the_other_samples(
     table.rename(folder / "curves.npz")
     monkeypatch.setenv("RAYSWEEP_DATA", str(table.parent / "data"))
     assert [source.path for source in sources(None)] == [folder / "curves.npz"]
+
+
+def test_searches_on_other_tasks_come_first_where_it_is_asked_for(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    options = "--budgets 1 2 --seeds 1 --transfer 1 --jobs 1"
+    main(["--curves", str(table), *options.split(), "--json", str(out)])
+    saved = json.loads(out.read_text())
+    assert list(saved["regret"]) == ["curves", "curves+earlier", "curves+misled"]
+    by_task = [list(saved["by_task"][method].values()) for method in saved["regret"]]
+    # Each search is another one for what it knows of the other task.
+    assert by_task[0] != by_task[1] != by_task[2] != by_task[0]
+    assert saved["protocol"]["transfer"] == 1
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["--curves", str(table), "--transfer", "2"])
+    assert "--transfer 2: beside first there are 1 tasks" in capsys.readouterr().err
+
+
+def test_the_other_tasks_are_drawn_anew_for_each_seed() -> None:
+    names = [f"lc{k:02d}" for k in range(12)]
+    drawn = [others("lc03", seed, names, 5) for seed in range(3)]
+    assert all(len(set(each)) == 5 and "lc03" not in each for each in drawn)
+    assert drawn[0] != drawn[1] != drawn[2]
+    assert drawn[0] == others("lc03", 0, names, 5)
