@@ -23,7 +23,7 @@ def suggest(trial: Trial) -> dict[str, Any]:
 
 def value(config: dict[str, Any], epoch: int) -> float:
     gap = (config["x"] - 0.3) ** 2 + 0.5 * (config["y"] - 0.6) ** 2
-    return float((1 - gap) * (1 - 0.7**epoch))
+    return float(1 - gap - 0.6 * 0.7**epoch)
 
 
 def complete(fields: dict[str, Any]) -> dict[str, Any]:
