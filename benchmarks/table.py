@@ -5,8 +5,9 @@
     python -m benchmarks.table --rows mf packs    # some
     python -m benchmarks.table --check            # against the last saved report; make bench-check
 
-All rows train in this process, on one thread, the contestants in turns. Ratios are of processor
-time, ours by theirs, round by round: what else a machine does moves them little.
+All rows but the last train in this process, on one thread, the contestants in turns. Ratios are of
+processor time, ours by theirs, round by round: what else a machine does moves them little. The last
+compares what searches on recorded learning curves have found after equally many epochs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from rich.table import Table
 
 from benchmarks import epochs, sentiment_epoch
 from benchmarks.harness import CONSOLE, REPORTS, RIVALS, facts, report_path, spread
+from benchmarks.search_quality import row as search
 
 _THEME = "epochs"
 # Medians of the same code in two reports of a machine that others kept busy differed by up to a
@@ -101,6 +103,12 @@ ROWS = {
     "head_packs": Row("8 small heads packed", "one by one", 0.8, epochs.packed_heads),
     "word_packs": Row("8 small word vectors packed", "one by one", 0.9, epochs.packed_words),
     "text_packs": Row("8 CNNs in turns", "one by one", None, epochs.packed_texts),
+    "search": Row(
+        f"regret of a search after {search.BUDGET:.0f} trainings",
+        "TPE with ASHA",
+        0.7,
+        search.curves_beside_tpe,
+    ),
 }
 
 
@@ -193,6 +201,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not RIVALS.exists():
         CONSOLE.print("Surprise, Keras and datasets are left out: `make rivals` installs them")
         options.rows = [name for name in options.rows if name not in _RIVALS]
+    if search.lcbench() is None and "search" in options.rows:
+        CONSOLE.print(
+            "searches are left out: RAYSWEEP_DATA has no search_quality/lcbench beside it"
+        )
+        options.rows.remove("search")
     kind = "quick" if options.quick else "full"
     records = run(options.rows, rounds, batches)
     show(records)
