@@ -84,7 +84,7 @@ def tune(
         objective: what to judge by in place of the metric: "NAME", "NAME:min" or "NAME:max", or
             several, of which `Run.pareto` has the front.
         constraint: what every trial has to keep to, e.g. "num_parameters<=2e6", or several.
-        grace_period: epochs before the first comparison; a quarter of all by default.
+        grace_period: epochs before the first comparison; see `raysweep tune --help`.
         reduction_factor: one trial in so many goes on at a rung.
         warm_start: earlier runs, by name or folder, whose results the search starts from.
         epochs: passes over the training set.

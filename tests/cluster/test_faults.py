@@ -50,6 +50,28 @@ def test_a_search_loses_a_host(
     pd.testing.assert_frame_equal(read_table(run), expected)
 
 
+def test_a_search_that_pauses_trials_loses_a_host(
+    cluster: Cluster, ratings: Path, tmp_path: Path
+) -> None:
+    # In this order whatever happens, so that there is a table to compare with.
+    words = "--searcher curves --deterministic --budget 4 --epochs 6 --set batch_size=1 --json"
+    search = ["tune", "matrix_factorization", "l2", *words.split(), "--name", "run"]
+    search += ["--dataset", str(ratings), "--storage"]
+    raysweep(*search, str(tmp_path / "alone"))
+    storage, log = cluster.hosts.shared / "pauses", tmp_path / "log"
+    process = cluster.begin([*search, str(storage)], log)
+    run, host = storage / "run", cluster.hosts.workers[1]
+    wait_until(lambda: len(events(run, "resume")) >= 2 or process.poll() is not None, "a pause")
+    assert process.poll() is None, log.read_text()
+    cluster.kill(host)
+    try:
+        finish(process, log)
+    finally:
+        host.fix()
+    assert_nothing_twice(run)
+    pd.testing.assert_frame_equal(read_table(run), read_table(tmp_path / "alone" / "run"))
+
+
 def test_the_head_is_killed_and_the_same_command_goes_on(
     cluster: Cluster, expected: pd.DataFrame, ratings: Path, tmp_path: Path
 ) -> None:
