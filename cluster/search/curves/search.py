@@ -31,7 +31,7 @@ from raysweep.cluster.search.curves.outlook import Outlook
 from raysweep.cluster.search.curves.process import CurveProcess, Floats, Posterior, Rows
 from raysweep.cluster.search.curves.transfer import Sources
 
-__all__ = ["CurveSearch", "Decision", "pause_levels"]
+__all__ = ["CurveSearch", "Decision"]
 
 Answer = TypeVar("Answer")
 

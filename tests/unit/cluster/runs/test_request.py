@@ -49,6 +49,18 @@ def test_a_checked_request_has_every_default_filled_in() -> None:
     assert set(checked.data) == set(get_learner(TASK).data_class.names())
 
 
+@pytest.mark.parametrize(
+    ("epochs", "asha", "others"), [(1, 1, 1), (4, 1, 1), (8, 2, 2), (12, 3, 3), (96, 6, 24)]
+)
+def test_the_first_comparison_comes_after_three_epochs_or_later(
+    epochs: int, asha: int, others: int
+) -> None:
+    asked = {"settings": {"epochs": epochs}}
+    assert request(**asked).checked().grace_period == asha
+    assert request(**asked, scheduler="median").checked().grace_period == others
+    assert request(**asked, searcher="curves").checked().grace_period == 0
+
+
 def test_a_request_without_a_space_is_one_configuration() -> None:
     checked = request(spaces=(), settings={"epochs": 3}).checked()
     assert checked.config({}).epochs == 3

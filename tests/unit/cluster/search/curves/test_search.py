@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raysweep.cluster.search.curves.curve import pause_levels, watched_epochs
 from raysweep.cluster.search.curves.encoding import Encoder
-from raysweep.cluster.search.curves.search import CurveSearch, pause_levels
+from raysweep.cluster.search.curves.search import CurveSearch
 from raysweep.search_spaces.space import Trial
 
 MAX_T = 27
@@ -66,6 +67,19 @@ def test_trials_pause_where_it_says() -> None:
     assert pause_levels(4) == [1, 2, 4]
     assert pause_levels(2) == [1, 2]
     assert pause_levels(1) == [1]
+
+
+def test_the_first_epochs_count_and_ever_fewer_of_the_later_ones() -> None:
+    epochs = watched_epochs(52)
+    assert epochs[:4] == [1, 2, 3, 4]
+    assert set(pause_levels(52)) < set(epochs)
+    assert len(epochs) < 16
+    assert watched_epochs(1) == [1]
+    one = build()
+    one.start(0, {"x": 0.5, "y": 0.5, "z": 0.5}, target=MAX_T)
+    for epoch in range(1, MAX_T + 1):
+        one.report(0, epoch, curve({"x": 0.5, "y": 0.5, "z": 0.5}, epoch))
+    assert one.num_results() == len(watched_epochs(MAX_T))
 
 
 def test_it_finds_more_than_chance_does() -> None:
