@@ -33,8 +33,8 @@ _SHARE_NEW = 0.4  # of further epochs, for first stages, as the search has it
 _DRAWS = 4096
 # The process takes its own parameters for certain. These make up for it: with them, what was
 # expected on 72 recorded searches is what came, to within a factor of two; see docs/search.md.
-_FREEDOM, _WIDER = 3.0, 1.2
-_BAND = 3.0  # standard deviations that hold the final value 19 times in 20, for the same reason
+_FREEDOM, _WIDER = 3.0, 1.5
+_BAND = 3.3  # standard deviations that hold the final value 19 times in 20, for the same reason
 _TOP = 8  # values from which it is read how far apart the best ones are
 
 
@@ -147,7 +147,7 @@ class Outlook:
         trials, each time to the one whose final value promises the largest expected improvement
         for its costs. From the process's posterior, 4096 sets of the values that these trials would
         have are drawn together. A draw is heavier in its tails than normal (Student's t, three
-        degrees of freedom, scale 1.2), because the process's own parameters are not certain. Of
+        degrees of freedom, scale 1.5), because the process's own parameters are not certain. Of
         each set the best value counts, as a normal score; it becomes a value of the metric by
         straight lines between the known values, and beyond the best of them by the line through
         it and the eighth best (nearer ones of fewer than 48). The gain is the mean over all sets
