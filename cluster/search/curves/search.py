@@ -42,6 +42,7 @@ _FAVOURITES, _APART = 3, 0.2
 _THEIRS = 75  # candidates near configurations that they liked
 _SHARE_NEW = 0.4  # of all epochs, for first stages
 _UNIFORM, _LOCAL, _CENTRES = 300, 150, 5
+_CAUTIOUS = 1.5  # whole trainings, within which epochs weigh in full
 _TRIED = 100  # of these candidates, until one is allowed
 
 
@@ -392,5 +393,7 @@ class CurveSearch:
         asked = rows_at(paused, [self._max_t] * len(paused), self._max_t)
         mean, sd = posterior.at(asked)
         ahead = np.array([self._next_level(t.target) - t.target for t in paused], float)
-        worth = log_expected_improvement(mean, sd, best) - 0.5 * np.log(ahead)
+        # At first too little is known for a long stage to be worth what it promises.
+        early = self.num_epochs() < _CAUTIOUS * self._max_t
+        worth = log_expected_improvement(mean, sd, best) - (1.0 if early else 0.5) * np.log(ahead)
         return paused[int(np.argmax(worth))]
