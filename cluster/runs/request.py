@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from raysweep.cluster.runs.searcher_checks import check_curves, check_until, default_grace
 from raysweep.core.config import option
 from raysweep.core.errors import UserError
 from raysweep.core.free_config import flatten
@@ -196,7 +197,7 @@ class SearchRequest:
             )
         budget = self.budget
         if self.searches and self.searcher == "curves":
-            _check_curves(self, base, objective)
+            check_curves(self, base, objective)
             budget = budget or (self.num_samples / 4 if self.num_samples else _DEFAULT_BUDGET)
         elif budget is not None:
             raise UserError("--budget is for --searcher curves; others take --num-samples")
@@ -205,8 +206,8 @@ class SearchRequest:
                 "--deterministic is for --searcher curves; random and grid give the same table for "
                 "any number of workers without it, and tpe with --max-concurrent 1"
             )
-        _check_until(self)
-        grace = self.grace_period or _default_grace(self, base.epochs or 1)
+        check_until(self)
+        grace = self.grace_period or default_grace(self, base.epochs or 1)
         request = dataclasses.replace(
             self,
             metric=metric,
@@ -335,57 +336,6 @@ def _checked_point(learner: type[Learner[Any]], point: Mapping[str, Any]) -> dic
     except UserError as error:
         raise UserError(f"a configuration to try: {error}") from None
     return {name: whole[name] for name in flatten(point)}
-
-
-def _default_grace(request: SearchRequest, max_t: int) -> int:
-    """Epochs before the first comparison.
-
-    Early comparisons save epochs, but of the first two or three, ranks say little:
-    `benchmarks.search_quality` has figures (tpe-asha and tpe-asha-3).
-    """
-    if request.searches and request.searcher == "curves":
-        return 0  # which decides for itself
-    quarter = max(1, max_t // 4)
-    return max(round(max_t / 16), min(3, quarter)) if request.scheduler == "asha" else quarter
-
-
-def _check_curves(request: SearchRequest, base: Any, objective: tuple[str, ...]) -> None:
-    """Refuses what goes with other searchers only."""
-    if request.scheduler not in ("asha", "none"):
-        raise UserError(
-            f"--scheduler {request.scheduler}: --searcher curves pauses trials itself; leave "
-            "--scheduler out, or use --searcher tpe"
-        )
-    if request.grace_period or request.reduction_factor != 3:
-        raise UserError(
-            "--grace-period and --reduction-factor are ASHA's, and --searcher curves decides for "
-            "itself how far each trial goes; leave them out, or use --searcher tpe"
-        )
-    if len(objective) > 1:
-        raise UserError(
-            "--searcher curves judges by one number, and there are several objectives; use "
-            "--searcher tpe"
-        )
-    if base.epochs is None:
-        raise UserError(
-            "--searcher curves plans with the number of reports that a trial makes; give it by "
-            "--epochs, or use --searcher tpe"
-        )
-
-
-def _check_until(request: SearchRequest) -> None:
-    """Refuses an --until that no search could end by."""
-    if request.until is None:
-        return
-    if not (request.searches and request.searcher == "curves"):
-        raise UserError(
-            "--until is for --searcher curves, which says what going on is expected to bring; add "
-            "that, or use --patience or --target"
-        )
-    if not 0 < request.until < math.inf:
-        raise UserError(
-            f"--until {request.until:g}: give a number above 0, in the units of the metric"
-        )
 
 
 def changeable(fields: Iterable[str]) -> list[str]:
