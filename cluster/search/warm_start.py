@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = [
     "TriedFirst",
     "WarmStart",
-    "best_earlier",
     "earlier_results",
     "notes_on",
     "nothing_in_common",
@@ -235,7 +234,7 @@ def _results(request: SearchRequest, run: SavedRun) -> list[dict[str, Any]]:
     return results
 
 
-def best_earlier(suggest: Suggest, results: Sequence[Mapping[str, Any]], mode: str) -> list[Point]:
+def _best_earlier(suggest: Suggest, results: Sequence[Mapping[str, Any]], mode: str) -> list[Point]:
     """The best three configurations of earlier runs that lie in the space, the best first."""
     best: list[Point] = []
     for result in sorted(results, key=lambda r: r["value"], reverse=mode == "max"):
@@ -268,7 +267,7 @@ class WarmStart(Proposer):
         constraints: Sequence[Constraint] = (),
     ) -> None:
         self._inner = inner
-        self._first = best_earlier(suggest, results, mode)
+        self._first = _best_earlier(suggest, results, mode)
         if isinstance(inner, TPEProposer):
             for result in results:
                 params, distributions, _ = recall(suggest, result["params"])

@@ -254,7 +254,7 @@ class CurveSearch:
         return Decision(number, target, trial.index, None, theta, fitted, "resume", trust)
 
     def num_results(self) -> int:
-        """How many results there are where trials pause; see `num_rows`."""
+        """How many results the model knows; see `num_rows`."""
         return num_rows(self._trials.values())
 
     def ask(self, question: Callable[[Outlook], Answer]) -> Answer | None:
